@@ -1,0 +1,230 @@
+"""Block-sparse and dense products of numpy tiles, accumulated along k.
+
+The generator is that of TTG's block-sparse benchmark: tile sizes are uniform in a range, and
+random tiles are chosen until the wanted share of the matrix is filled. Only products of two
+non-zero tiles become tasks. Each adds to the tile of C that the task before it made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dask
+import numpy as np
+import numpy.typing as npt
+from dask.typing import Key
+
+from dask_mlsched.benchmarks.problem import Collection, Problem
+from dask_mlsched.benchmarks.tiles import close, offsets
+
+Tile = npt.NDArray[np.float64]
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class BlockMatrix:
+    """Which tiles of a matrix are there; their entries follow from the seed."""
+
+    label: str
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    #: Places of the non-zero tiles, in ascending order.
+    places: tuple[Place, ...]
+    #: With a place appended, the seed of that tile.
+    seed: tuple[int, ...]
+
+    @property
+    def density(self) -> float:
+        """Share of the entries that lie in non-zero tiles."""
+        filled = sum(math.prod(self.shape(place)) for place in self.places)
+        return filled / (sum(self.rows) * sum(self.columns))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the non-zero tiles."""
+        return sum(8 * math.prod(self.shape(place)) for place in self.places)
+
+    def shape(self, place: Place) -> tuple[int, int]:
+        """Height and width of the tile at `place`."""
+        return self.rows[place[0]], self.columns[place[1]]
+
+    def tile(self, place: Place) -> Tile:
+        """Compute the tile at `place`."""
+        return random_tile((*self.seed, *place), self.shape(place))
+
+    def times(self, vectors: Tile) -> Tile:
+        """Multiply with dense vectors, tile by tile."""
+        row, column = offsets(self.rows), offsets(self.columns)
+        product = np.zeros((sum(self.rows), vectors.shape[1]))
+        for i, j in self.places:
+            part = self.tile((i, j)) @ vectors[column[j] : column[j + 1]]
+            product[row[i] : row[i + 1]] += part
+        return product
+
+
+def block_sparse(
+    directory: Path, seed: int, *, tiles: int, smallest: int, largest: int, density: float
+) -> Problem:
+    """Build a product of two block-sparse matrices.
+
+    Parameters
+    ----------
+    directory
+        Unused: tiles are computed where they are needed.
+    seed
+        Of the tile sizes, the places of the tiles and their entries.
+    tiles
+        Tiles a side, of all three matrices.
+    smallest, largest
+        Range of the tiles' heights and widths, both included.
+    density
+        Share of the entries of A and of B that lies in non-zero tiles, at least.
+    """
+    rng = np.random.default_rng(seed)
+    m, k, n = (_uniform_sizes(rng, tiles, smallest, largest) for _ in range(3))
+    a = random_block_matrix("A", m, k, density, (seed, 0), rng)
+    b = random_block_matrix("B", k, n, density, (seed, 1), rng)
+    return _problem(
+        "block-sparse",
+        {"tiles": tiles, "smallest": smallest, "largest": largest, "density": density},
+        seed,
+        a,
+        b,
+    )
+
+
+def gemm(directory: Path, seed: int, *, tiles: int, size: int) -> Problem:
+    """Build a product of two dense matrices of `tiles` by `tiles` tiles of `size` rows."""
+    sizes = (size,) * tiles
+    rng = np.random.default_rng(seed)
+    a = random_block_matrix("A", sizes, sizes, 1.0, (seed, 0), rng)
+    b = random_block_matrix("B", sizes, sizes, 1.0, (seed, 1), rng)
+    return _problem("gemm", {"tiles": tiles, "size": size}, seed, a, b)
+
+
+def random_block_matrix(
+    label: str,
+    rows: Sequence[int],
+    columns: Sequence[int],
+    density: float,
+    seed: tuple[int, ...],
+    rng: np.random.Generator,
+) -> BlockMatrix:
+    """Choose random tiles until they hold at least `density` of the entries."""
+    order = rng.permutation(len(rows) * len(columns))
+    missing = density * sum(rows) * sum(columns)
+    places: list[Place] = []
+    for number in order.tolist():
+        if missing <= 0:
+            break
+        i, j = divmod(number, len(columns))
+        places.append((i, j))
+        missing -= rows[i] * columns[j]
+    return BlockMatrix(label, tuple(rows), tuple(columns), tuple(sorted(places)), seed)
+
+
+def random_tile(seed: Sequence[int], shape: tuple[int, int]) -> Tile:
+    """Compute one tile of an operand: the task at the root of every block product."""
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def multiply(a: Tile, b: Tile) -> Tile:
+    """Multiply two tiles: the first task of each chain."""
+    return a @ b
+
+
+def multiply_add(c: Tile, a: Tile, b: Tile) -> Tile:
+    """Add a product of two tiles: every other task of a chain. `c` stays as it is."""
+    product = a @ b
+    product += c
+    return product
+
+
+def chains(a: BlockMatrix, b: BlockMatrix) -> dict[Place, list[int]]:
+    """Find, for each non-zero tile of A·B, the k of its products in ascending order."""
+    in_row = defaultdict(list)
+    for k, j in b.places:
+        in_row[k].append(j)
+    steps: defaultdict[Place, list[int]] = defaultdict(list)
+    for i, k in a.places:
+        for j in in_row[k]:
+            steps[i, j].append(k)
+    return {place: sorted(steps[place]) for place in sorted(steps)}
+
+
+def _problem(
+    workload: str,
+    parameters: Mapping[str, int | float],
+    seed: int,
+    a: BlockMatrix,
+    b: BlockMatrix,
+) -> Problem:
+    steps = chains(a, b)
+    results = _product(a, b, steps)
+    c_bytes = sum(8 * a.rows[i] * b.columns[j] for i, j in steps)
+
+    def check(tiles: Mapping[Key, Tile]) -> bool:
+        found = {place: tiles[result.key] for place, result in results.items()}
+        return agrees(a, b, found)
+
+    return Problem(
+        workload=workload,
+        parameters=parameters,
+        seed=seed,
+        collections=tuple(results.values()),
+        working_set=a.nbytes + b.nbytes + c_bytes,
+        memory_ratio=3.0,
+        bandwidth=100e6,
+        check=check,
+    )
+
+
+def _product(
+    a: BlockMatrix, b: BlockMatrix, steps: Mapping[Place, Sequence[int]]
+) -> dict[Place, Collection]:
+    make, first, following = (dask.delayed(f) for f in (random_tile, multiply, multiply_add))
+    a_tiles, b_tiles = (
+        {
+            place: make(
+                (*matrix.seed, *place),
+                matrix.shape(place),
+                dask_key_name=f"{matrix.label}-{place[0]}-{place[1]}",
+            )
+            for place in matrix.places
+        }
+        for matrix in (a, b)
+    )
+    results: dict[Place, Collection] = {}
+    for (i, j), ks in steps.items():
+        k = ks[0]
+        c = first(a_tiles[i, k], b_tiles[k, j], dask_key_name=f"C-{i}-{j}-{k}")
+        for k in ks[1:]:
+            c = following(c, a_tiles[i, k], b_tiles[k, j], dask_key_name=f"C-{i}-{j}-{k}")
+        results[i, j] = c
+    return results
+
+
+def agrees(a: BlockMatrix, b: BlockMatrix, c: Mapping[Place, Tile]) -> bool:
+    """Check C = A·B by Freivalds' method: C·x against A·(B·x) for four random vectors x.
+
+    A wrong entry of C goes unseen with probability 0, but for rounding; computing A·B again
+    would take longer than the benchmark.
+    """
+    vectors = np.random.default_rng(a.seed).standard_normal((sum(b.columns), 4))
+    row, column = offsets(a.rows), offsets(b.columns)
+    product = np.zeros((sum(a.rows), vectors.shape[1]))
+    for (i, j), tile in c.items():
+        if tile.shape != (a.rows[i], b.columns[j]):
+            return False
+        product[row[i] : row[i + 1]] += tile @ vectors[column[j] : column[j + 1]]
+    return close(product, a.times(b.times(vectors)))
+
+
+def _uniform_sizes(
+    rng: np.random.Generator, tiles: int, smallest: int, largest: int
+) -> tuple[int, ...]:
+    return tuple(rng.integers(smallest, largest + 1, tiles).tolist())

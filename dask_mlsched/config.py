@@ -1,0 +1,163 @@
+"""The only reader of Dask's configuration: everything under `mlsched:`, checked and typed."""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast
+
+import dask.config
+import jsonschema
+import yaml
+from dask.utils import parse_bytes, parse_timedelta
+
+from dask_mlsched.core import policies
+
+Mode: TypeAlias = Literal["off", "observe", "manage"]
+Scope: TypeAlias = Literal["tiered", "all"]
+
+#: Keyword of `Config.read` -> key under `mlsched.` in Dask's configuration.
+_KEYS = {
+    "mode": "mode",
+    "policy": "policy",
+    "scope": "scope",
+    "lookahead": "lookahead",
+    "shortlist": "shortlist",
+    "seed": "seed",
+    "bandwidth": "bandwidth",
+    "hold_limit": "hold.limit",
+    "time_budget": "policy-limits.time-budget",
+    "failures": "policy-limits.failures",
+    "check_interval": "check-interval",
+    "snapshot_interval": "snapshot-interval",
+    "explain_length": "explain-length",
+}
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used: one line with the value, what was expected, and the cure."""
+
+
+@functools.cache
+def _load(name: str) -> dict[str, Any]:
+    text = importlib.resources.files("dask_mlsched").joinpath(name).read_text()
+    return cast("dict[str, Any]", yaml.safe_load(text))
+
+
+def _lookup(tree: dict[str, Any], key: str) -> Any:  # noqa: ANN401 - YAML holds anything
+    value: Any = tree
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings, in seconds, bytes and bytes per second."""
+
+    mode: Mode
+    policy: str
+    scope: Scope
+    lookahead: int
+    shortlist: int
+    seed: int
+    bandwidth: float
+    hold_limit: float
+    time_budget: float
+    failures: int
+    check_interval: float
+    snapshot_interval: float
+    explain_length: int
+
+    @classmethod
+    def read(cls, **overrides: Any) -> Config:  # noqa: ANN401 - checked one by one
+        """Read Dask's configuration; a keyword takes the place of its setting.
+
+        Raises
+        ------
+        ConfigError
+            If a keyword is unknown or a value cannot be used.
+        """
+        check_overrides(**overrides)
+        defaults = _load("mlsched.yaml")["mlsched"]
+        values = {}
+        for name, key in _KEYS.items():
+            # The default is handed over each time: others may have emptied the configuration
+            # since we were imported, as distributed's test tools do.
+            default = _lookup(defaults, key)
+            configured = dask.config.get(f"mlsched.{key}", default=default)
+            values[name] = checked(name, overrides.get(name, configured))
+        return cls(**values)
+
+
+def check_overrides(**overrides: Any) -> None:  # noqa: ANN401 - checked one by one
+    """Check keywords for `Config.read` without reading anything.
+
+    Raises
+    ------
+    ConfigError
+        If a keyword is unknown or a value cannot be used.
+    """
+    for name, value in overrides.items():
+        if name not in _KEYS:
+            msg = f"unknown setting {name!r}; expected one of {', '.join(_KEYS)}"
+            raise ConfigError(msg)
+        checked(name, value)
+
+
+def checked(name: str, value: Any) -> Any:  # noqa: ANN401 - one function for every type
+    """Check one setting and bring it to its unit."""
+    # YAML 1.1 reads a bare `off` as false.
+    if name == "mode" and value is False:
+        value = "off"
+    schema = _load("mlsched-schema.yaml")
+    for part in _KEYS[name].split("."):
+        schema = schema["properties"][part]
+    try:
+        jsonschema.validate(value, schema)
+    except jsonschema.ValidationError as error:
+        expected = _expected(schema)
+        msg = f"mlsched.{_KEYS[name]} is {value!r}; expected {expected}"
+        raise ConfigError(msg) from error
+    if name == "policy":
+        _check_policy(value)
+    if name == "bandwidth":
+        return _positive(name, value, "bytes per second such as '10 GB/s'", _parse_bandwidth)
+    if schema.get("type") == ["string", "number"]:
+        return _positive(name, value, "a time such as '100ms'", parse_timedelta)
+    return value
+
+
+def _expected(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return "one of " + ", ".join(schema["enum"])
+    bounds = [f"at least {schema['minimum']}"] if "minimum" in schema else []
+    bounds += [f"at most {schema['maximum']}"] if "maximum" in schema else []
+    kind = schema["type"]
+    return " ".join([" or ".join(kind) if isinstance(kind, list) else kind, *bounds])
+
+
+def _check_policy(name: str) -> None:
+    if name not in policies.NAMES and "." not in name:
+        known = ", ".join(policies.NAMES)
+        msg = (
+            f"mlsched.policy is {name!r}; expected one of {known}, "
+            "or the dotted path of a class such as 'mypackage.MyPolicy'"
+        )
+        raise ConfigError(msg)
+
+
+def _parse_bandwidth(value: str | float) -> float:
+    return float(parse_bytes(value.removesuffix("/s") if isinstance(value, str) else value))
+
+
+def _positive(name: str, value: Any, expected: str, parse: Any) -> float:  # noqa: ANN401
+    try:
+        number = float(parse(value))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        number = -1.0
+    if not number > 0:
+        msg = f"mlsched.{_KEYS[name]} is {value!r}; expected {expected}, more than 0"
+        raise ConfigError(msg)
+    return number

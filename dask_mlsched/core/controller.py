@@ -1,0 +1,476 @@
+"""The state machine: events in, instructions out.
+
+The controller keeps the graph, every device's predicted residency and the
+index of parked tasks in step with the events, and on `Decide` fills free
+slots. What to do with one slot is asked of `chooser.Chooser`; everything that
+changes state is here.
+
+A task's states and what moves it::
+
+    GraphArrived        TaskReady          Run             TaskStarted
+    -----------> WAITING --------> PARKED -----> SENT ----------------> RUNNING
+                    ^   <--------        <-----       TaskFinished         |
+                    |   TaskWithdrawn    TaskRefused       COMPUTED <------+
+                    +----------------------------------------+  ArrayReleased
+                    +------------------------------------- RUNNING  TaskStopped
+
+An event that does not fit a task's state raises `IllegalEvent` and changes
+nothing. Tasks that are not ours go from WAITING to RUNNING without being
+parked: their arrays count, their slots do not.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from dask_mlsched.core import events as ev
+from dask_mlsched.core.chooser import Chooser, Settings
+from dask_mlsched.core.device import Device
+from dask_mlsched.core.graph import TaskGraph, TaskState
+from dask_mlsched.core.parked import ParkedTasks
+from dask_mlsched.core.policies import Policy
+
+#: An array with more dependents than this is as good as everywhere: following its comings and
+#: goings would touch every parked task each time, and would tell none of them apart.
+WIDE: Final = 1024
+
+#: So many holders of one array are looked at to find a task's home.
+_HOLDERS: Final = 16
+
+_WAITING, _PARKED, _SENT, _RUNNING, _COMPUTED = (
+    TaskState.WAITING,
+    TaskState.PARKED,
+    TaskState.SENT,
+    TaskState.RUNNING,
+    TaskState.COMPUTED,
+)
+
+#: The states in which an event about a task is legal.
+_LEGAL: Final[dict[type, tuple[TaskState, ...]]] = {
+    ev.DependenciesAdded: (_WAITING, _PARKED, _SENT, _RUNNING, _COMPUTED),
+    ev.TaskReady: (_WAITING,),
+    ev.TaskWithdrawn: (_PARKED,),
+    ev.TaskStarted: (_WAITING, _PARKED, _SENT),
+    ev.TaskRefused: (_SENT,),
+    ev.TaskSeceded: (_RUNNING,),
+    ev.TaskFinished: (_RUNNING,),
+    ev.TaskStopped: (_SENT, _RUNNING),
+    ev.ArrayAppeared: (_WAITING,),
+    ev.ArrayReleased: (_COMPUTED,),
+    ev.TaskForgotten: (_WAITING,),
+}
+
+
+class IllegalEvent(ValueError):  # noqa: N818 - an event is illegal; "error" would add nothing
+    """An event that cannot happen in the present state. Nothing was changed."""
+
+
+class Controller:
+    """Tracks tasks, arrays and devices, and decides which parked task runs where and when.
+
+    Parameters
+    ----------
+    policy
+        Chooses among candidates and HOLD; None leaves every choice to Dask's order.
+    settings
+        Lookahead, shortlist, budgets.
+    stopwatch
+        Returns seconds; measures decisions, never decides anything else.
+    """
+
+    #: Everything known about tasks and arrays.
+    graph: TaskGraph
+    #: worker -> its slots and residency.
+    devices: dict[int, Device]
+    #: user priority (lower first) -> the parked tasks of that priority.
+    levels: dict[float, ParkedTasks]
+    #: Runs of tasks whose inputs and output exceed the device memory limit.
+    oversized: int
+    #: Holds begun, and seconds that slots were held.
+    holds: int
+    hold_seconds: float
+
+    def __init__(
+        self, policy: Policy | None, settings: Settings, stopwatch: Callable[[], float]
+    ) -> None:
+        self.graph = TaskGraph()
+        self.devices = {}
+        self.levels = {}
+        self.oversized = 0
+        self.holds = 0
+        self.hold_seconds = 0.0
+        self.settings = settings
+        self.chooser = Chooser(self.graph, self.devices, self.levels, policy, settings, stopwatch)
+        #: task -> worker, for tasks that are SENT or RUNNING.
+        self._where: dict[int, int] = {}
+        #: Workers that have a free slot.
+        self._with_room: set[int] = set()
+        self._handlers: dict[type, Callable[..., list[ev.Instruction] | None]] = {
+            ev.GraphArrived: self._graph_arrived,
+            ev.DependenciesAdded: self._dependencies_added,
+            ev.TaskReady: self._task_ready,
+            ev.TaskWithdrawn: self._task_withdrawn,
+            ev.TaskStarted: self._task_started,
+            ev.TaskRefused: self._task_refused,
+            ev.TaskSeceded: self._task_seceded,
+            ev.TaskFinished: self._task_finished,
+            ev.TaskStopped: self._task_stopped,
+            ev.ArrayAppeared: self._array_appeared,
+            ev.ArrayReleased: self._array_released,
+            ev.TaskForgotten: self._task_forgotten,
+            ev.WorkerJoined: self._worker_joined,
+            ev.LimitSeen: self._limit_seen,
+            ev.WorkerPaused: self._worker_paused,
+            ev.WorkerResumed: self._worker_resumed,
+            ev.WorkerLeft: self._worker_left,
+            ev.ArraysMoved: self._arrays_moved,
+            ev.ResidencySeen: self._residency_seen,
+            ev.Decide: self._decide,
+        }
+
+    @property
+    def parked(self) -> int:
+        """How many tasks are parked."""
+        return sum(map(len, self.levels.values()))
+
+    def needed_bytes(self, task: int) -> int:
+        """Sum the bytes of a task's inputs and of its expected output."""
+        graph = self.graph
+        inputs = sum(graph.nbytes[dep] for dep in graph.dependencies[task])
+        return inputs + graph.expected_nbytes(task)
+
+    def handle(self, event: ev.Event) -> list[ev.Instruction]:
+        """Take in one event; instructions come back for `Decide` alone.
+
+        Raises
+        ------
+        IllegalEvent
+            If the event does not fit the state. Nothing was changed.
+        """
+        kind = type(event)
+        legal = _LEGAL.get(kind)
+        if legal is not None:
+            task: int = event.task  # type: ignore[union-attr]  # all kinds in _LEGAL have one
+            state = self.graph.state[task] if self.graph.known(task) else TaskState.UNKNOWN
+            if state not in legal:
+                names = " or ".join(s.name for s in legal)
+                msg = f"{kind.__name__} for task {task} in {state.name}; expected {names}"
+                raise IllegalEvent(msg)
+        return self._handlers[kind](event) or []
+
+    def _device(self, worker: int) -> Device:
+        device = self.devices.get(worker)
+        if device is None:
+            msg = f"worker {worker} is unknown; expected one of {sorted(self.devices)}"
+            raise IllegalEvent(msg)
+        return device
+
+    # Tasks
+
+    def _graph_arrived(self, event: ev.GraphArrived) -> None:
+        new: set[int] = set()
+        for spec in event.tasks:
+            if spec.task < 0 or spec.task in new or self.graph.known(spec.task):
+                msg = f"task {spec.task} is known already or negative; expected a free number"
+                raise IllegalEvent(msg)
+            for dep in spec.dependencies:
+                if dep not in new and not self.graph.known(dep):
+                    msg = f"task {spec.task} depends on {dep}, which is unknown; send it before"
+                    raise IllegalEvent(msg)
+            new.add(spec.task)
+        for spec in event.tasks:
+            self.graph.add(spec)
+
+    def _dependencies_added(self, event: ev.DependenciesAdded) -> None:
+        for dep in event.dependencies:
+            if not self.graph.known(dep):
+                msg = f"task {event.task} depends on {dep}, which is unknown; send it before"
+                raise IllegalEvent(msg)
+        parked = self.graph.state[event.task] == _PARKED
+        if parked:
+            self._unpark(event.task)
+        self.graph.add_dependencies(event.task, event.dependencies, event.priority)
+        if parked:
+            self._park(event.task)
+
+    def _task_ready(self, event: ev.TaskReady) -> None:
+        self._park(event.task)
+
+    def _park(self, task: int) -> None:
+        graph = self.graph
+        graph.state[task] = _PARKED
+        held: dict[int, int] = {}
+        for dep in graph.dependencies[task]:
+            nbytes = graph.nbytes[dep]
+            for worker, _ in zip(graph.holders[dep], range(_HOLDERS), strict=False):
+                held[worker] = held.get(worker, 0) + nbytes
+        home = max(held, key=lambda worker: (held[worker], -worker)) if held else None
+        missing = {}
+        for worker in held:
+            nbytes_missing = self._missing_bytes(task, worker)
+            if nbytes_missing is not None:
+                missing[worker] = nbytes_missing
+        priority = graph.priority[task]
+        level = self.levels.get(priority[0])
+        if level is None:
+            level = self.levels[priority[0]] = ParkedTasks()
+        level.add(task, priority, home, missing)
+
+    def _missing_bytes(self, task: int, worker: int) -> int | None:
+        """Sum the inputs that are not resident; None if that is all of them, or never matters."""
+        residency = self.devices[worker].residency
+        if residency.limit is None:
+            return None
+        missing, some_resident = 0, False
+        for dep in self.graph.dependencies[task]:
+            if dep in residency:
+                some_resident = True
+            else:
+                missing += self.graph.nbytes[dep]
+        return missing if some_resident else None
+
+    def _level(self, task: int) -> ParkedTasks:
+        return self.levels[self.graph.priority[task][0]]
+
+    def _unpark(self, task: int) -> None:
+        level = self._level(task)
+        level.remove(task)
+        if not level:
+            del self.levels[self.graph.priority[task][0]]
+        self.graph.state[task] = _WAITING
+
+    def _task_withdrawn(self, event: ev.TaskWithdrawn) -> None:
+        self._unpark(event.task)
+
+    def _task_started(self, event: ev.TaskStarted) -> None:
+        task = event.task
+        self._device(event.worker)
+        state = self.graph.state[task]
+        if state == _SENT:
+            sent_to = self._where[task]
+            if sent_to != event.worker:
+                msg = f"task {task} started on worker {event.worker}; it was sent to {sent_to}"
+                raise IllegalEvent(msg)
+        else:
+            if state == _PARKED:
+                self._unpark(task)
+            self._where[task] = event.worker
+            self._expect_on(task, event.worker)
+        self.graph.state[task] = _RUNNING
+
+    def _expect_on(self, task: int, worker: int) -> None:
+        """Move the prediction ahead: the task reads its inputs, then its output comes in."""
+        graph = self.graph
+        residency = self.devices[worker].residency
+        came: list[int] = []
+        gone: list[int] = []
+        for dep in graph.dependencies[task]:
+            if graph.state[dep] != _COMPUTED:
+                continue
+            loaded, evicted = residency.touch(dep, graph.nbytes[dep])
+            graph.holders[dep].add(worker)
+            came += loaded
+            gone += evicted
+        gone += residency.touch(task, graph.expected_nbytes(task))[1]
+        self._residency_changed(worker, came, gone)
+
+    def _residency_changed(self, worker: int, came: Iterable[int], gone: Iterable[int]) -> None:
+        """Bring the parked tasks' missing bytes up to date with what moved on a worker."""
+        graph = self.graph
+        if not self.levels or self.devices[worker].residency.limit is None:
+            return
+        affected: set[int] = set()
+        for array in (*came, *gone):
+            dependents = graph.dependents[array]
+            if len(dependents) <= WIDE:
+                affected.update(d for d in dependents if graph.state[d] == _PARKED)
+        for task in affected:
+            self._level(task).set_missing(task, worker, self._missing_bytes(task, worker))
+
+    def _task_refused(self, event: ev.TaskRefused) -> None:
+        self._leave_worker(event.task)
+        self._park(event.task)
+
+    def _leave_worker(self, task: int) -> Device | None:
+        worker = self._where.pop(task)
+        device = self.devices.get(worker)
+        if device is not None and device.in_flight.pop(task, None) is not None:
+            self._slots_changed(worker)
+        return device
+
+    def _slots_changed(self, worker: int) -> None:
+        if self.devices[worker].free_slots(self.settings.lookahead) > 0:
+            self._with_room.add(worker)
+        else:
+            self._with_room.discard(worker)
+
+    def _task_seceded(self, event: ev.TaskSeceded) -> None:
+        worker = self._where[event.task]
+        if self.devices[worker].in_flight.pop(event.task, None) is not None:
+            self._slots_changed(worker)
+
+    def _task_finished(self, event: ev.TaskFinished) -> None:
+        task = event.task
+        worker = self._where[task]
+        device = self._leave_worker(task)
+        graph = self.graph
+        graph.prefixes[graph.prefix[task]].add(event.nbytes, event.seconds)
+        graph.array_made(task, event.nbytes)
+        if device is not None:
+            device.last_end = event.time
+            graph.holders[task].add(worker)
+            self._residency_changed(worker, (), device.residency.resize(task, event.nbytes))
+
+    def _task_stopped(self, event: ev.TaskStopped) -> None:
+        device = self._leave_worker(event.task)
+        if device is not None:
+            device.residency.discard(event.task)
+        self.graph.state[event.task] = _WAITING
+
+    def _array_appeared(self, event: ev.ArrayAppeared) -> None:
+        for worker in event.workers:
+            self._device(worker)
+        self.graph.array_made(event.task, event.nbytes)
+        for worker in event.workers:
+            self.graph.holders[event.task].add(worker)
+            came, gone = self.devices[worker].residency.touch(event.task, event.nbytes)
+            self._residency_changed(worker, came, gone)
+
+    def _array_released(self, event: ev.ArrayReleased) -> None:
+        array = event.task
+        for worker in tuple(self.graph.holders[array]):
+            if self.devices[worker].residency.discard(array):
+                self._residency_changed(worker, (), (array,))
+        self.graph.array_released(array)
+
+    def _task_forgotten(self, event: ev.TaskForgotten) -> None:
+        self.graph.forget(event.task)
+
+    # Workers
+
+    def _worker_joined(self, event: ev.WorkerJoined) -> None:
+        if event.worker in self.devices:
+            msg = f"worker {event.worker} joined twice; send WorkerLeft before"
+            raise IllegalEvent(msg)
+        if event.threads < 1:
+            msg = f"worker {event.worker} has {event.threads} threads; expected at least 1"
+            raise IllegalEvent(msg)
+        _check_limit(event.worker, event.limit)
+        self.devices[event.worker] = Device(event.threads, event.limit, self.settings.bandwidth)
+        self._slots_changed(event.worker)
+
+    def _limit_seen(self, event: ev.LimitSeen) -> None:
+        device = self._device(event.worker)
+        _check_limit(event.worker, event.limit)
+        self._residency_changed(event.worker, (), device.residency.set_limit(event.limit))
+
+    def _worker_paused(self, event: ev.WorkerPaused) -> None:
+        device = self._device(event.worker)
+        device.paused = True
+        self.hold_seconds += device.release_hold(event.time)
+        self._slots_changed(event.worker)
+        self._rehome(event.worker)
+
+    def _worker_resumed(self, event: ev.WorkerResumed) -> None:
+        self._device(event.worker).paused = False
+        self._slots_changed(event.worker)
+
+    def _worker_left(self, event: ev.WorkerLeft) -> None:
+        device = self._device(event.worker)
+        self.hold_seconds += device.release_hold(event.time)
+        for array in device.residency.held():
+            self.graph.holders[array].discard(event.worker)
+        del self.devices[event.worker]
+        self._with_room.discard(event.worker)
+        for level in self.levels.values():
+            level.drop_worker(event.worker)
+        self._rehome(event.worker)
+
+    def _rehome(self, worker: int) -> None:
+        """Let any worker take the parked tasks whose home takes none."""
+        for level in self.levels.values():
+            for task in level.at_home(worker):
+                level.move_home(task, None)
+
+    def _arrays_moved(self, event: ev.ArraysMoved) -> None:
+        device = self._device(event.worker)
+        device.copied(event.nbytes, event.seconds)
+        residency, graph = device.residency, self.graph
+        # The prediction is ahead of the report: what the tasks in flight use will be resident.
+        in_use = set(device.in_flight)
+        for task in device.in_flight:
+            in_use.update(graph.dependencies[task])
+        came: list[int] = []
+        gone: list[int] = []
+        for array, loaded in event.moves:
+            if array in in_use or not graph.known(array) or graph.state[array] != _COMPUTED:
+                continue
+            if loaded:
+                graph.holders[array].add(event.worker)
+                loads, evictions = residency.touch(array, graph.nbytes[array])
+                came += loads
+                gone += evictions
+            elif residency.evict(array):
+                gone.append(array)
+        self._residency_changed(event.worker, came, gone)
+
+    def _residency_seen(self, event: ev.ResidencySeen) -> None:
+        graph, worker = self.graph, event.worker
+        device = self._device(worker)
+        seen = [a for a in event.resident if graph.known(a) and graph.state[a] == _COMPUTED]
+        came, gone = device.residency.replace((a, graph.nbytes[a]) for a in seen)
+        for array in seen:
+            graph.holders[array].add(worker)
+        self._residency_changed(worker, came, gone)
+        for task in device.in_flight:
+            self._expect_on(task, worker)
+
+    # Decisions
+
+    def _decide(self, event: ev.Decide) -> list[ev.Instruction]:
+        instructions: list[ev.Instruction] = []
+        if not self.levels:
+            for device in self.devices.values():
+                self.hold_seconds += device.release_hold(event.time)
+            return instructions
+        self.chooser.begin_pass()
+        # The least busy worker first, one task at a time: threads fill before any lookahead does.
+        queue = [(self._busy(worker), worker) for worker in self._with_room]
+        heapq.heapify(queue)
+        while queue and self.levels:
+            _, worker = heapq.heappop(queue)
+            instruction = self.chooser.decide(worker, event.time)
+            if isinstance(instruction, ev.Run):
+                self._send(instruction)
+                instructions.append(instruction)
+                if worker in self._with_room:
+                    heapq.heappush(queue, (self._busy(worker), worker))
+            elif instruction is not None:
+                self.holds += 1
+                instructions.append(instruction)
+        return instructions
+
+    def _busy(self, worker: int) -> float:
+        device = self.devices[worker]
+        return len(device.in_flight) / device.threads
+
+    def _send(self, run: ev.Run) -> None:
+        self._unpark(run.task)
+        self.graph.state[run.task] = _SENT
+        self._where[run.task] = run.worker
+        device = self.devices[run.worker]
+        self.hold_seconds += device.release_hold(run.time)
+        device.in_flight[run.task] = run.time
+        limit = device.residency.limit
+        if limit is not None and self.needed_bytes(run.task) > limit:
+            self.oversized += 1
+        self._slots_changed(run.worker)
+        self._expect_on(run.task, run.worker)
+
+
+def _check_limit(worker: int, limit: int | None) -> None:
+    if limit is not None and limit < 1:
+        msg = f"worker {worker} has a device memory limit of {limit} bytes; expected at least 1"
+        raise IllegalEvent(msg)

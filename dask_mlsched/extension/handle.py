@@ -1,0 +1,119 @@
+"""`install(client)` and the handle it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+from dask.typing import Key
+from distributed import Client
+
+from dask_mlsched.config import ConfigError, check_overrides
+from dask_mlsched.extension import sparse
+from dask_mlsched.extension.scheduler_plugin import MLSchedulerPlugin
+
+
+class Handle:
+    """Speaks with the plugin on a client's scheduler.
+
+    With an asynchronous client, every method returns an awaitable.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __repr__(self) -> str:
+        """Name the cluster."""
+        return f"<mlsched on {self._client.scheduler_info().get('address', 'unknown')}>"
+
+    def status(self) -> Any:  # noqa: ANN401 - dict, or an awaitable of one
+        """Return what the plugin has done so far, as a dictionary."""
+        return self._client.sync(self._call, "mlsched_status")
+
+    def explain(self, key: Key) -> Any:  # noqa: ANN401
+        """Return what became of a task and why: where it ran, what was missing, who decided."""
+        key = getattr(key, "key", key)
+        return self._client.sync(self._call, "mlsched_explain", key=key)
+
+    def set_mode(self, mode: str) -> Any:  # noqa: ANN401
+        """Switch to `off`, `observe` or `manage`.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such mode; nothing is changed.
+        """
+        return self._client.sync(self._set, mode=mode)
+
+    def set_policy(self, policy: str) -> Any:  # noqa: ANN401
+        """Switch to another policy.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such policy; nothing is changed.
+        """
+        return self._client.sync(self._set, policy=policy)
+
+    def uninstall(self) -> Any:  # noqa: ANN401
+        """Give all parked tasks back to Dask and leave; doing it again does nothing."""
+        return self._client.sync(self._uninstall)
+
+    async def _call(self, name: str, **kwargs: Any) -> Any:  # noqa: ANN401
+        try:
+            return await getattr(self._client.scheduler, name)(**kwargs)
+        except (AttributeError, KeyError, ValueError) as error:
+            if name not in str(error):
+                raise
+            msg = "mlsched is not installed on this cluster; call dask_mlsched.install(client)"
+            raise RuntimeError(msg) from error
+
+    async def _set(self, **kwargs: str) -> None:
+        problem = await self._call("mlsched_set", **kwargs)
+        if problem is not None:
+            raise ConfigError(problem)
+
+    async def _uninstall(self) -> None:
+        if self._client.status not in ("running", "connecting"):
+            return
+        try:
+            await self._call("mlsched_uninstall")
+        except RuntimeError:
+            return
+
+
+def install(client: Client, **settings: Any) -> Any:  # noqa: ANN401 - Handle, or an awaitable of one
+    """Install the scheduler extension on a client's cluster.
+
+    Parameters
+    ----------
+    client
+        A connected client; with an asynchronous one, await the result.
+    **settings
+        Settings in place of the scheduler's configuration under `mlsched:`, such as
+        `mode="observe"` or `policy="greedy"`.
+
+    Returns
+    -------
+    Handle
+        For the status, explanations, and uninstalling.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is unknown or cannot be used; nothing is installed.
+
+    Examples
+    --------
+    >>> handle = dask_mlsched.install(client)  # doctest: +SKIP
+    """
+    check_overrides(**settings)
+    sparse.register()
+    return client.sync(_install, client, settings)
+
+
+async def _install(client: Client, settings: dict[str, Any]) -> Handle:
+    registered = client.register_plugin(MLSchedulerPlugin(**settings))
+    if isinstance(registered, Awaitable):
+        await registered
+    return Handle(client)

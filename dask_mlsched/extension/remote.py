@@ -1,0 +1,48 @@
+"""The calls that a handle makes on the scheduler."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dask.typing import Key
+
+from dask_mlsched.config import ConfigError, checked
+
+if TYPE_CHECKING:
+    from dask_mlsched.extension.scheduler_plugin import MLSchedulerPlugin
+
+
+def add_handlers(plugin: MLSchedulerPlugin) -> None:
+    """Let clients reach the plugin through the scheduler's own calls."""
+
+    def mlsched_status() -> dict[str, Any]:
+        return plugin.snapshot()
+
+    def mlsched_explain(key: Key) -> dict[str, Any]:
+        return plugin.explain(key)
+
+    def mlsched_set(mode: str | None = None, policy: str | None = None) -> str | None:
+        # Users get one line about their value, not a traceback of the scheduler's.
+        try:
+            if policy is not None:
+                plugin.set_policy(checked("policy", policy))
+            if mode is not None:
+                plugin.set_mode(checked("mode", mode))
+        except ConfigError as error:
+            return str(error)
+        return None
+
+    async def mlsched_uninstall() -> int:
+        return await plugin.uninstall()
+
+    handlers = (mlsched_status, mlsched_explain, mlsched_set, mlsched_uninstall)
+    plugin.remote_handlers = {handler.__name__: handler for handler in handlers}
+    plugin.scheduler.handlers.update(plugin.remote_handlers)
+
+
+def remove_handlers(plugin: MLSchedulerPlugin) -> None:
+    """Take the calls back, unless a later plugin has put its own in their place."""
+    for name, handler in plugin.remote_handlers.items():
+        if plugin.scheduler.handlers.get(name) is handler:
+            del plugin.scheduler.handlers[name]
+    plugin.remote_handlers = {}

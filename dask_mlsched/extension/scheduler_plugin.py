@@ -1,0 +1,530 @@
+"""The plugin on the scheduler: Dask's callbacks in, transitions out. It takes no decisions.
+
+Theory of operation. `update_graph` marks each managed task with a restriction
+that parks it (`parking`). Every callback is translated into events for the
+controller (`translator`) and asks for one pass at the end of the event-loop
+tick. The pass asks the controller for decisions, and sends the chosen tasks
+off. A periodic check, while tasks are parked, catches what Dask has no
+callback for.
+
+Nothing that goes wrong here may stop Dask: an exception is counted, logged and
+shown in `status()`, and the picture is built anew from the scheduler's own
+state. If that happens too often, the plugin gives all tasks back and goes off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import random
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from dask.typing import Key
+from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed.protocol.pickle import dumps
+from tornado.ioloop import PeriodicCallback
+
+from dask_mlsched.config import Config, ConfigError, Mode, check_overrides
+from dask_mlsched.core import events as ev
+from dask_mlsched.core import policies
+from dask_mlsched.core.chooser import Settings
+from dask_mlsched.core.controller import Controller
+from dask_mlsched.core.policies import Policy
+from dask_mlsched.extension import parking, remote, status
+from dask_mlsched.extension.reports import TOPIC, Reports
+from dask_mlsched.extension.translator import Translator
+from dask_mlsched.extension.worker_plugin import MLWorkerPlugin
+
+if TYPE_CHECKING:
+    from distributed.scheduler import Scheduler, TaskState
+
+logger = logging.getLogger("dask_mlsched")
+
+#: So many errors of our own switch the plugin off.
+_ERRORS_ALLOWED = 20
+
+
+class MLSchedulerPlugin(SchedulerPlugin):
+    """Memory-aware scheduling for clusters whose workers have a fast and a slow tier.
+
+    Parameters
+    ----------
+    **overrides
+        Settings that take the place of those under `mlsched:` in the scheduler's configuration,
+        by the names of `dask_mlsched.config.Config`: `mode`, `policy`, `scope`, `lookahead`, ...
+
+    Raises
+    ------
+    ConfigError
+        If a setting is unknown or cannot be used.
+
+    Examples
+    --------
+    >>> client.register_plugin(MLSchedulerPlugin(policy="greedy"))  # doctest: +SKIP
+    """
+
+    name = "mlsched"
+    idempotent = False
+
+    #: Set by `start`.
+    scheduler: Scheduler
+    config: Config
+    #: What watches the scheduler and decides; None while the plugin is off or has nothing to do.
+    controller: Controller | None
+    translator: Translator | None
+
+    def __init__(self, **overrides: Any) -> None:  # noqa: ANN401 - checked by Config
+        check_overrides(**overrides)
+        self._overrides = overrides
+        self.controller = None
+        self.translator = None
+        self.mode: Mode = "off"
+        self.policy_name = ""
+        self.reports = Reports()
+        #: Errors of our own, by where they happened, and the last one's text.
+        self.errors: Counter[str] = Counter()
+        self.last_error: str | None = None
+        #: Tasks left to Dask, by reason.
+        self.unmanaged: Counter[str] = Counter()
+        #: key -> how it was last decided, the newest last.
+        self.decided: OrderedDict[Key, tuple[ev.Run, str]] = OrderedDict()
+        self._pass_scheduled = False
+        self._resync_scheduled = False
+        self._check: PeriodicCallback | None = None
+        self._kept_alive = 0.0
+        self._warned: set[str] = set()
+        #: Calls that clients may make, by name; see `remote`.
+        self.remote_handlers: dict[str, Callable[..., Any]] = {}
+
+    # Coming and going
+
+    async def start(self, scheduler: Scheduler) -> None:
+        """Take up work on a scheduler, in the place of an earlier plugin if there is one."""
+        self.config = Config.read(**self._overrides)
+        self.make_policy(self.config.policy)
+        self.scheduler = scheduler
+        self.mode = self.config.mode
+        self.policy_name = self.config.policy
+        old = scheduler.plugins.get(self.name)
+        if isinstance(old, MLSchedulerPlugin):
+            # Registering over a plugin does not tell it. What it parked, we take over.
+            old.stop(release=False)
+            self.reports = old.reports
+        started = time.time()
+        remote.add_handlers(self)
+        self._check = PeriodicCallback(self._periodic_check, self.config.check_interval * 1000)
+        self._check.start()
+        self.update_activity()
+        worker_plugin = MLWorkerPlugin(snapshot_interval=self.config.snapshot_interval)
+        await scheduler.register_worker_plugin(
+            None, dumps(worker_plugin), name=MLWorkerPlugin.name, idempotent=False
+        )
+        # Dask adds the plugin after `start`: what workers have said until now went past it.
+        for said, msg in scheduler.get_events(TOPIC):
+            if said >= started:
+                self.log_event(TOPIC, msg)
+
+    def stop(self, *, release: bool = True) -> int:
+        """Stop at once and leave nothing behind; count the tasks that were given back.
+
+        Calling it again does nothing.
+        """
+        if self._check is None:
+            return 0
+        self._check.stop()
+        self._check = None
+        remote.remove_handlers(self)
+        self.mode = "off"
+        return self._deactivate(release=release)
+
+    async def uninstall(self) -> int:
+        """Stop, and take both halves of the plugin off the cluster."""
+        released = self.stop()
+        if self.scheduler.plugins.get(self.name) is self:
+            self.scheduler.remove_plugin(self.name)
+        if MLWorkerPlugin.name in self.scheduler.worker_plugins:
+            await self.scheduler.unregister_worker_plugin(None, name=MLWorkerPlugin.name)
+        return released
+
+    async def before_close(self) -> None:
+        """Give the tasks back before the scheduler takes itself apart."""
+        self.stop()
+
+    async def close(self) -> None:
+        """Stop with the scheduler."""
+        self.stop()
+
+    def make_policy(self, name: str) -> Policy | None:
+        """Build a policy from its name or dotted path; None for `stock`.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such policy, or it does not follow the protocol.
+        """
+        if name == "stock":
+            return None
+        if name in policies.NAMES:
+            return policies.make(name, random.Random(self.config.seed))  # noqa: S311 - no secret
+        module_name, _, attribute = name.rpartition(".")
+        try:
+            policy = getattr(importlib.import_module(module_name), attribute)()
+        except Exception as error:
+            msg = (
+                f"mlsched.policy is {name!r}, which cannot be made on the scheduler "
+                f"({type(error).__name__}: {error}); expected the dotted path of a class that "
+                "takes no arguments, importable there"
+            )
+            raise ConfigError(msg) from error
+        if not isinstance(policy, Policy):
+            msg = (
+                f"mlsched.policy is {name!r}, which lacks a part of the Policy protocol; "
+                "expected `name`, `view`, `shortlist` and `score(situation)`"
+            )
+            raise ConfigError(msg)
+        return policy
+
+    # Activity
+
+    @property
+    def manages(self) -> bool:
+        """Whether tasks are being parked and decided upon."""
+        return self.controller is not None and self.mode == "manage" and self.policy_name != "stock"
+
+    def update_activity(self) -> None:
+        """Begin or end watching, as the mode and the workers have it."""
+        if self.mode == "off":
+            wanted = False
+        elif self.config.scope == "all":
+            wanted = True
+        else:
+            tiered = any(address in self.reports.tiered for address in self.scheduler.workers)
+            # With no worker at all, keep what is parked: the next worker may well be tiered.
+            wanted = tiered or (self.controller is not None and not self.scheduler.workers)
+        if wanted and self.controller is None:
+            self._activate()
+        elif not wanted and self.controller is not None:
+            self._deactivate(release=True)
+
+    def _activate(self) -> None:
+        config = self.config
+        settings = Settings(
+            lookahead=config.lookahead,
+            shortlist=config.shortlist,
+            bandwidth=config.bandwidth,
+            network_bandwidth=float(self.scheduler.bandwidth),
+            hold_limit=config.hold_limit,
+            time_budget=config.time_budget,
+            failures=config.failures,
+            seed=config.seed,
+        )
+        policy = self.make_policy(self.policy_name)
+        self.controller = Controller(policy, settings, time.perf_counter)
+        self.translator = Translator(self.scheduler, self.controller)
+        for ws in self.scheduler.workers.values():
+            self.translator.worker(ws)
+            self.translator.limit_seen(ws.address, self.reports.limits.get(ws.address))
+        self.translator.register(self.scheduler.tasks.values())
+        for address, resident in self.reports.resident.items():
+            self.translator.resident(address, resident)
+        if self.manages:
+            self._park(list(self.scheduler.tasks.values()))
+        self._schedule_pass()
+
+    def _deactivate(self, *, release: bool) -> int:
+        self.controller = None
+        self.translator = None
+        return parking.release_all(self.scheduler, _stimulus()) if release else 0
+
+    def set_mode(self, mode: Mode) -> None:
+        """Switch between off, observe and manage."""
+        if mode == self.mode:
+            return
+        if self.manages:
+            self._give_back()
+        self.mode = mode
+        self.update_activity()
+        if self.manages:
+            self._park(list(self.scheduler.tasks.values()))
+            self._schedule_pass()
+
+    def set_policy(self, name: str) -> None:
+        """Ask another policy from now on.
+
+        Raises
+        ------
+        ConfigError
+            If it cannot be made; the policy stays what it was.
+        """
+        policy = self.make_policy(name)
+        managed = self.manages
+        self.policy_name = name
+        if self.controller is not None:
+            self.controller.chooser.set_policy(policy)
+        if managed and not self.manages:
+            self._give_back()
+        elif self.manages and not managed:
+            self._park(list(self.scheduler.tasks.values()))
+        self._schedule_pass()
+
+    def _give_back(self) -> None:
+        parking.release_all(self.scheduler, _stimulus())
+
+    def _park(self, tasks: Iterable[TaskState]) -> None:
+        queued = []
+        for ts in tasks:
+            if parking.is_ours(ts):
+                continue
+            reason = parking.reason_to_leave(ts)
+            if reason is None:
+                parking.park(ts)
+            elif ts.state == "queued":
+                queued.append(ts)
+            elif reason != "no run spec":
+                self.unmanaged[reason] += 1
+        if queued:
+            parking.adopt(self.scheduler, queued, _stimulus())
+
+    # Dask's callbacks. Each one returns at once while there is nothing to do.
+
+    def update_graph(self, scheduler: Scheduler, *, tasks: list[Key], **_: Any) -> None:  # type: ignore[override]  # noqa: ANN401 - the rest of Dask's keywords
+        """Take in a new graph, and park what can be managed."""
+        if self.translator is not None:
+            with_states = [ts for key in tasks if (ts := scheduler.tasks.get(key)) is not None]
+            self._guarded("update_graph", self._graph_arrived, with_states)
+
+    def _graph_arrived(self, tasks: list[TaskState]) -> None:
+        assert self.translator is not None
+        if self.manages:
+            # Before the controller is told, so that parked tasks are known to be ours.
+            self._park(tasks)
+        self.translator.register(tasks)
+
+    def transition(
+        self,
+        key: Key,
+        start: str,
+        finish: str,
+        *_: Any,  # noqa: ANN401
+        startstops: Iterable[dict[str, Any]] = (),
+        **__: Any,  # noqa: ANN401
+    ) -> None:
+        """Follow a task to its new state."""
+        if self.translator is None or start == finish:
+            return
+        ts = self.scheduler.tasks.get(key)
+        if ts is None:
+            return
+        try:
+            self.translator.follow(ts, startstops)
+        except Exception as error:  # noqa: BLE001 - Dask would log it at INFO and lose it
+            self._failed("transition", error)
+        if not self._pass_scheduled:
+            self._schedule_pass()
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        """Offer the new worker's slots."""
+        if self.translator is not None:
+            ws = scheduler.workers.get(worker)
+            if ws is not None:
+                self._guarded("add_worker", self.translator.worker, ws)
+                self._schedule_pass()
+
+    def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:  # type: ignore[override]  # noqa: ANN401
+        """Take the worker's slots and arrays out of the picture."""
+        self.reports.forget(worker)
+        if self.translator is not None:
+            self._guarded("remove_worker", self.translator.worker_left, worker)
+            self._guarded("remove_worker", self.update_activity)
+            if not scheduler.running:
+                parking.keep_alive(scheduler)
+            self._schedule_pass()
+
+    def restart(self, scheduler: Scheduler) -> None:  # noqa: ARG002 - Dask's signature
+        """Forget the decisions; tasks and workers go by callbacks of their own."""
+        self.decided.clear()
+
+    def log_event(self, topic: str, msg: Any) -> None:  # noqa: ANN401 - anybody's message
+        """Read the workers' reports, and notice workers that pause or resume."""
+        if self._check is None:
+            return
+        if topic == TOPIC:
+            self._guarded("report", self._report, msg)
+        elif (
+            self.translator is not None
+            and isinstance(msg, dict)
+            and msg.get("action") == "worker-status-change"
+        ):
+            # Dask logs before it changes the status: look at the end of the tick.
+            self._schedule_pass()
+
+    def _report(self, msg: Any) -> None:  # noqa: ANN401 - checked by Reports
+        report = self.reports.take(msg, self.scheduler.workers)
+        if report is None:
+            return
+        if report.first:
+            if report.limit is not None or self.controller is not None:
+                self.update_activity()
+            if self.translator is not None:
+                self.translator.limit_seen(report.worker, report.limit)
+        if self.translator is not None:
+            if report.moves:
+                self.translator.moved(report.worker, report.moves)
+            if report.resident is not None:
+                self.translator.resident(report.worker, report.resident)
+            self._schedule_pass()
+
+    # Deciding
+
+    def _schedule_pass(self) -> None:
+        if not self._pass_scheduled and self.controller is not None:
+            self._pass_scheduled = True
+            asyncio.get_running_loop().call_soon(self._pass)
+
+    def _pass(self) -> None:
+        self._pass_scheduled = False
+        if self._resync_scheduled:
+            self._guarded("resync", self._resync)
+        if self.controller is not None and self.manages:
+            self._guarded("decide", self._decide)
+
+    def _decide(self) -> None:
+        controller, translator = self.controller, self.translator
+        assert controller is not None
+        assert translator is not None
+        if not controller.parked:
+            return
+        for ws in self.scheduler.workers.values():
+            translator.follow_status(ws)
+        instructions = controller.handle(ev.Decide(time.monotonic()))
+        runs = [each for each in instructions if isinstance(each, ev.Run)]
+        if runs:
+            self._dispatch(runs, controller, translator)
+        for each in instructions:
+            if isinstance(each, ev.Hold):
+                delay = max(0.0, each.until - time.monotonic())
+                asyncio.get_running_loop().call_later(delay, self._schedule_pass)
+        self._say_what_a_user_must_know(controller)
+
+    def _dispatch(self, runs: list[ev.Run], controller: Controller, translator: Translator) -> None:
+        tasks = self.scheduler.tasks
+        choices: list[tuple[TaskState, str]] = []
+        not_ours: list[TaskState] = []
+        for run in runs:
+            ts = tasks[translator.tasks.key(run.task)]
+            address = translator.workers.key(run.worker)
+            if not parking.is_ours(ts):
+                not_ours.append(ts)
+                continue
+            choices.append((ts, address))
+            self._remember(ts.key, run, address)
+        refused = parking.dispatch(self.scheduler, choices, _stimulus())
+        for ts in (*refused, *not_ours):
+            number = translator.tasks.get(ts.key)
+            assert number is not None
+            controller.handle(ev.TaskRefused(time.monotonic(), number))
+        for ts in not_ours:
+            # Somebody gave the task a restriction of their own while it was parked: theirs wins.
+            number = translator.tasks.get(ts.key)
+            assert number is not None
+            controller.handle(ev.TaskWithdrawn(time.monotonic(), number))
+            self.unmanaged["restricted"] += 1
+        if not_ours:
+            self.scheduler.transitions({ts.key: "processing" for ts in not_ours}, _stimulus())
+
+    def _remember(self, key: Key, run: ev.Run, address: str) -> None:
+        self.decided.pop(key, None)
+        self.decided[key] = (run, address)
+        while len(self.decided) > self.config.explain_length:
+            self.decided.popitem(last=False)
+
+    def _say_what_a_user_must_know(self, controller: Controller) -> None:
+        guard = controller.chooser.guard
+        if guard is not None and guard.off:
+            self._warn_once(
+                f"off {guard.policy.name}",
+                f"{guard.last_failure}; after {guard.failures} failures it is not asked any more, "
+                "and tasks run in Dask's order",
+            )
+        if controller.oversized:
+            self._warn_once(
+                "oversized",
+                "the inputs and output of a task are larger than the device memory limit; "
+                "it runs all the same, but its inputs push each other out: use smaller chunks "
+                "or a higher limit",
+            )
+
+    def _warn_once(self, what: str, message: str) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
+            logger.warning("mlsched: %s", message)
+
+    # Checks and errors
+
+    def _periodic_check(self) -> None:
+        if self.scheduler.plugins.get(self.name) is not self:
+            # Unregistering does not tell the plugin; nothing may stay parked.
+            self.stop()
+            return
+        if self.controller is None or not self.controller.parked:
+            return
+        assert self.translator is not None
+        self._guarded("check", self.translator.follow_seceded)
+        self._keep_alive()
+        self._schedule_pass()
+
+    def _keep_alive(self) -> None:
+        timeout = self.scheduler.no_workers_timeout
+        now = time.monotonic()
+        # Without a running worker the timeout is in earnest, for parked tasks as for all others.
+        if timeout is not None and self.scheduler.running and now - self._kept_alive > timeout / 4:
+            self._kept_alive = now
+            parking.keep_alive(self.scheduler)
+
+    def _guarded(self, where: str, function: Callable[..., object], *args: object) -> None:
+        try:
+            function(*args)
+        except Exception as error:  # noqa: BLE001 - counted, logged and shown; Dask would hide it
+            self._failed(where, error)
+
+    def _failed(self, where: str, error: Exception) -> None:
+        self.errors[where] += 1
+        self.last_error = f"{where}: {type(error).__name__}: {error}"
+        if self.errors.total() == 1:
+            logger.exception(
+                "mlsched: error in %s; the picture is built anew", where, exc_info=error
+            )
+        if self.errors.total() >= _ERRORS_ALLOWED:
+            logger.error(
+                "mlsched: %d errors, the last one %s; switching off, Dask schedules alone",
+                self.errors.total(),
+                self.last_error,
+            )
+            self.mode = "off"
+            self._deactivate(release=True)
+        elif where != "report":
+            self._resync_scheduled = True
+            self._schedule_pass()
+
+    def _resync(self) -> None:
+        """Build the picture anew from the scheduler's own state."""
+        self._resync_scheduled = False
+        if self.controller is not None:
+            self._deactivate(release=False)
+            self._activate()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Describe the state for `Handle.status`."""
+        return status.snapshot(self)
+
+    def explain(self, key: Key) -> dict[str, Any]:
+        """Describe what became of a task, for `Handle.explain`."""
+        return status.explain(self, key)
+
+
+def _stimulus() -> str:
+    return f"mlsched-{time.time()}"

@@ -1,0 +1,136 @@
+"""What the plugin tells users of its state: plain dictionaries, safe to send."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from dask.typing import Key
+
+from dask_mlsched.core.controller import Controller
+from dask_mlsched.core.graph import TaskState
+from dask_mlsched.extension import parking
+
+if TYPE_CHECKING:
+    from dask_mlsched.extension.scheduler_plugin import MLSchedulerPlugin
+
+
+def snapshot(plugin: MLSchedulerPlugin) -> dict[str, Any]:
+    """Describe the whole plugin."""
+    controller = plugin.controller
+    return {
+        "mode": plugin.mode,
+        "policy": plugin.policy_name,
+        "managing": plugin.manages,
+        "workers": {address: _worker(plugin, address) for address in plugin.scheduler.workers},
+        "parked": controller.parked if controller else 0,
+        "unmanaged": dict(plugin.unmanaged),
+        "errors": plugin.errors.total(),
+        "last_error": plugin.last_error,
+        "reports": {
+            "received": plugin.reports.received,
+            "lost": plugin.reports.lost,
+            "repeated": plugin.reports.repeated,
+            "stale": plugin.reports.stale,
+        },
+        **_decisions(controller),
+    }
+
+
+def _decisions(controller: Controller | None) -> dict[str, Any]:
+    if controller is None:
+        return {
+            "decisions": 0,
+            "reasons": {},
+            "holds": 0,
+            "hold_seconds": 0.0,
+            "oversized": 0,
+            "decision_seconds": {"p50": None, "p99": None, "total": 0.0},
+            "policy_failures": 0,
+            "last_policy_failure": None,
+            "policy_off": False,
+        }
+    chooser = controller.chooser
+    recent = np.array(chooser.recent_seconds)
+    p50, p99 = np.percentile(recent, [50, 99]).tolist() if recent.size else (None, None)
+    guard = chooser.guard
+    return {
+        "decisions": chooser.reasons.total(),
+        "reasons": dict(chooser.reasons),
+        "holds": controller.holds,
+        "hold_seconds": controller.hold_seconds,
+        "oversized": controller.oversized,
+        "decision_seconds": {"p50": p50, "p99": p99, "total": chooser.total_seconds},
+        "policy_failures": guard.failures if guard else 0,
+        "last_policy_failure": guard.last_failure if guard else None,
+        "policy_off": bool(guard and guard.off),
+    }
+
+
+def _worker(plugin: MLSchedulerPlugin, address: str) -> dict[str, Any]:
+    reports = plugin.reports
+    in_flight = 0
+    if plugin.translator is not None and plugin.controller is not None:
+        number = plugin.translator.workers.get(address)
+        if number is not None:
+            in_flight = len(plugin.controller.devices[number].in_flight)
+    totals = reports.totals.get(address, {})
+    counts = ("loads", "evictions", "bytes_loaded", "bytes_evicted")
+    return {
+        "kind": reports.kinds.get(address),
+        "limit": reports.limits.get(address),
+        "resident_bytes": reports.resident_bytes.get(address, 0),
+        **{name: int(totals.get(name, 0)) for name in counts},
+        "load_seconds": float(totals.get("load_seconds", 0.0)),
+        "evict_seconds": float(totals.get("evict_seconds", 0.0)),
+        "in_flight": in_flight,
+    }
+
+
+def explain(plugin: MLSchedulerPlugin, key: Key) -> dict[str, Any]:
+    """Describe what became of one task, and why."""
+    ts = plugin.scheduler.tasks.get(key)
+    answer: dict[str, Any] = {"key": key, "state": ts.state if ts else "unknown"}
+    if ts is not None:
+        answer["managed"] = parking.is_ours(ts)
+        if not answer["managed"]:
+            answer["left_to_dask"] = (
+                parking.reason_to_leave(ts) if plugin.manages else "the plugin manages nothing now"
+            )
+    if key in plugin.decided:
+        run, address = plugin.decided[key]
+        answer["decision"] = {
+            "worker": address,
+            "reason": run.reason,
+            "missing_bytes": run.missing_bytes,
+            "candidates": run.candidates,
+            "place_in_dask_order": run.rank,
+            "held_seconds": run.held_seconds,
+        }
+    parked = _parked(plugin, key)
+    if parked is not None:
+        answer["parked"] = parked
+    return answer
+
+
+def _parked(plugin: MLSchedulerPlugin, key: Key) -> dict[str, Any] | None:
+    controller, translator = plugin.controller, plugin.translator
+    number = translator.tasks.get(key) if translator else None
+    if controller is None or translator is None or number is None:
+        return None
+    graph = controller.graph
+    if graph.state[number] != TaskState.PARKED:
+        return None
+    inputs = [(dep, graph.nbytes[dep]) for dep in graph.dependencies[number]]
+    home = controller.levels[graph.priority[number][0]].home(number)
+    return {
+        "home": None if home is None else translator.workers.key(home),
+        "missing_bytes": {
+            translator.workers.key(worker): device.residency.missing_bytes(inputs)
+            for worker, device in controller.devices.items()
+        },
+        "free_slots": {
+            translator.workers.key(worker): device.free_slots(controller.settings.lookahead)
+            for worker, device in controller.devices.items()
+        },
+    }
