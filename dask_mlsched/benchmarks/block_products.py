@@ -178,7 +178,7 @@ def _problem(
         collections=tuple(results.values()),
         working_set=a.nbytes + b.nbytes + c_bytes,
         memory_ratio=3.0,
-        bandwidth=100e6,
+        bandwidth=40e6,
         check=check,
     )
 

@@ -10,6 +10,7 @@ compared.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,15 +18,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import dask
 from dask.typing import Key
 from distributed import Client, Future, Worker, futures_of, wait
 
 from dask_mlsched.benchmarks.problem import Problem, digest
 from dask_mlsched.benchmarks.tiles import Matrix
-from dask_mlsched.core import policies
+from dask_mlsched.config import check_overrides
 from dask_mlsched.extension.cluster import LocalDeviceCluster
 from dask_mlsched.extension.device_store import DeviceStore
+from dask_mlsched.extension.handle import Handle, install
 from dask_mlsched.extension.worker_plugin import (
     MLWorkerPlugin,
     reset_statistics,
@@ -87,16 +88,15 @@ class Arm:
 
 
 def check_policy(name: str) -> str:
-    """Return the name of a policy that can be run.
+    """Return the name of a policy, or the dotted path of one, if it can be run.
 
     Raises
     ------
-    ValueError
+    ConfigError
         If there is none of that name.
     """
-    if name not in policies.NAMES:
-        msg = f"unknown policy {name!r}; expected one of {', '.join(policies.NAMES)}"
-        raise ValueError(msg)
+    if name != STOCK:
+        check_overrides(policy=name)
     return name
 
 
@@ -173,19 +173,21 @@ def _cluster(conditions: Conditions) -> Iterator[Client]:
             bandwidth=conditions.bandwidth,
             latency=conditions.latency,
             dashboard_address=None,
+            # A worker that is busy while its cluster closes logs an error. Errors that matter
+            # end the run; those of our own plugin have a logger of their own.
+            silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,
     ):
         yield client
 
 
-def _install(client: Client, policy: str) -> Any:
+def _install(client: Client, policy: str) -> Handle | None:
     if policy == STOCK:
         client.register_plugin(MLWorkerPlugin())
         return None
-    from dask_mlsched.extension.install import install
-
-    return install(client, policy=policy)
+    handle: Handle = install(client, policy=policy, mode="manage")
+    return handle
 
 
 def _warm_up() -> None:

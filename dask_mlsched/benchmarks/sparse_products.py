@@ -104,7 +104,7 @@ def galerkin(directory: Path, seed: int, *, grid: int, tiles: int, coarse_tiles:
         + tiles_nbytes(intermediate, tiles, coarse_tiles)
         + tiles_nbytes(reference, coarse_tiles, coarse_tiles),
         memory_ratio=3.0,
-        bandwidth=25e6,
+        bandwidth=20e6,
         check=_against(result, reference),
     )
 

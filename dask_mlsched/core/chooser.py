@@ -54,6 +54,8 @@ class Settings:
 class Chooser:
     """Decides about single slots, over the controller's tables, which it never changes."""
 
+    #: Whether everything that is known of fits in the fast tiers; worked out once per pass.
+    fits: bool
     #: How many runs had which reason.
     reasons: Counter[Reason]
     #: Seconds that recent decisions took, the newest last.
@@ -76,7 +78,7 @@ class Chooser:
         self._settings = settings
         self._stopwatch = stopwatch
         self._rng = random.Random(settings.seed)  # noqa: S311 - a schedule is no secret
-        self._fits = False
+        self.fits = False
         self.guard: PolicyGuard | None = None
         self.set_policy(policy)
         self.reasons = Counter()
@@ -100,10 +102,10 @@ class Chooser:
         """Work out what all decisions of one pass share."""
         limits = [device.residency.limit for device in self._devices.values()]
         if any(limit is None for limit in limits):
-            self._fits = all(limit is None for limit in limits)
+            self.fits = all(limit is None for limit in limits)
             return
         total = self._graph.expected_total_bytes()
-        self._fits = total is not None and total <= sum(limit or 0 for limit in limits)
+        self.fits = total is not None and total <= sum(limit or 0 for limit in limits)
 
     def decide(self, worker: int, now: float) -> Run | Hold | None:
         """Decide about one free slot of a worker; None if there is nothing to begin."""
@@ -135,7 +137,7 @@ class Chooser:
         assert self.guard is not None  # _reason_not_to_ask
         choice = self.guard.choose(situation)
         if choice is None:
-            in_order = level.in_order(worker, 1) or tasks
+            in_order = level.in_order(worker, 1) or [candidates[0].task]
             return self._run(in_order[0], worker, now, "policy failed", in_order)
         if choice < len(candidates):
             task = candidates[choice].task
@@ -146,7 +148,7 @@ class Chooser:
     def _reason_not_to_ask(self, device: Device) -> Reason | None:
         if self.guard is None or self.guard.off:
             return "no policy"
-        if self._fits and device.residency.all_resident:
+        if self.fits and device.residency.all_resident:
             return "fits"
         return None
 
@@ -156,7 +158,7 @@ class Chooser:
         else:
             assert self.guard is not None
             policy = self.guard.policy
-            count = min(policy.shortlist, self._settings.shortlist)
+            count = max(1, min(policy.shortlist, self._settings.shortlist))
             if policy.view == "oldest":
                 tasks = level.oldest(count)
             elif policy.view == "any":
@@ -223,7 +225,7 @@ class Chooser:
         fewest = min(candidate.missing_bytes for candidate in candidates)
         if fewest == 0:
             return None
-        found = self._nearest_successor(device, fewest)
+        found = self._nearest_successor(device, fewest, candidates[0].priority[0])
         if found is None:
             return None
         successor, missing = found
@@ -233,7 +235,9 @@ class Chooser:
             until = min(until, device.hold_until)
         return HoldOption(until, successor, missing, saved) if until > now else None
 
-    def _nearest_successor(self, device: Device, fewest: int) -> tuple[int, int] | None:
+    def _nearest_successor(
+        self, device: Device, fewest: int, user_priority: float
+    ) -> tuple[int, int] | None:
         """Find the task that a running one makes ready and that misses less than `fewest` bytes."""
         graph, residency = self._graph, device.residency
         best: tuple[int, int] | None = None
@@ -242,6 +246,8 @@ class Chooser:
             for successor in graph.dependents[running]:
                 if graph.unfinished[successor] != 1 or graph.state[successor] != TaskState.WAITING:
                     continue
+                if graph.priority[successor][0] > user_priority:
+                    continue  # once ready, it would still stand behind the tasks at hand
                 looked_at += 1
                 if looked_at > _SUCCESSORS:
                     break

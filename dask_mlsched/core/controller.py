@@ -36,6 +36,14 @@ from dask_mlsched.core.policies import Policy
 #: goings would touch every parked task each time, and would tell none of them apart.
 WIDE: Final = 1024
 
+#: A scheduler and a worker take about this many seconds to tell of a finished task and to send
+#: the next one. While everything fits in the fast tier, a worker may have more tasks than
+#: threads and lookahead, as long as all of them together are expected to take less than that.
+_ROUND_TRIP: Final = 0.010
+
+#: So many tasks at most beyond the threads for that reason.
+_BRIDGE: Final = 16
+
 #: So many holders of one array are looked at to find a task's home.
 _HOLDERS: Final = 16
 
@@ -188,6 +196,9 @@ class Controller:
             if not self.graph.known(dep):
                 msg = f"task {event.task} depends on {dep}, which is unknown; send it before"
                 raise IllegalEvent(msg)
+            if dep == event.task:
+                msg = f"task {dep} depends on itself; expected other tasks"
+                raise IllegalEvent(msg)
         parked = self.graph.state[event.task] == _PARKED
         if parked:
             self._unpark(event.task)
@@ -206,7 +217,9 @@ class Controller:
             nbytes = graph.nbytes[dep]
             for worker, _ in zip(graph.holders[dep], range(_HOLDERS), strict=False):
                 held[worker] = held.get(worker, 0) + nbytes
-        home = max(held, key=lambda worker: (held[worker], -worker)) if held else None
+        # Not a paused worker: until it resumes, nobody would take the task.
+        homes = [worker for worker in held if not self.devices[worker].paused]
+        home = max(homes, key=lambda worker: (held[worker], -worker)) if homes else None
         missing = {}
         for worker in held:
             nbytes_missing = self._missing_bytes(task, worker)
@@ -290,7 +303,9 @@ class Controller:
             self._level(task).set_missing(task, worker, self._missing_bytes(task, worker))
 
     def _task_refused(self, event: ev.TaskRefused) -> None:
-        self._leave_worker(event.task)
+        device = self._leave_worker(event.task)
+        if device is not None:
+            device.residency.discard(event.task)
         self._park(event.task)
 
     def _leave_worker(self, task: int) -> Device | None:
@@ -308,7 +323,8 @@ class Controller:
 
     def _task_seceded(self, event: ev.TaskSeceded) -> None:
         worker = self._where[event.task]
-        if self.devices[worker].in_flight.pop(event.task, None) is not None:
+        device = self.devices.get(worker)
+        if device is not None and device.in_flight.pop(event.task, None) is not None:
             self._slots_changed(worker)
 
     def _task_finished(self, event: ev.TaskFinished) -> None:
@@ -364,7 +380,11 @@ class Controller:
     def _limit_seen(self, event: ev.LimitSeen) -> None:
         device = self._device(event.worker)
         _check_limit(event.worker, event.limit)
-        self._residency_changed(event.worker, (), device.residency.set_limit(event.limit))
+        device.residency.set_limit(event.limit)
+        # What is missing means nothing without a limit, and everything with the first one.
+        for level in self.levels.values():
+            for task in level.tasks():
+                level.set_missing(task, event.worker, self._missing_bytes(task, event.worker))
 
     def _worker_paused(self, event: ev.WorkerPaused) -> None:
         device = self._device(event.worker)
@@ -437,7 +457,8 @@ class Controller:
             return instructions
         self.chooser.begin_pass()
         # The least busy worker first, one task at a time: threads fill before any lookahead does.
-        queue = [(self._busy(worker), worker) for worker in self._with_room]
+        workers = self.devices if self.chooser.fits else self._with_room
+        queue = [(self._busy(worker), worker) for worker in workers if self._takes_more(worker)]
         heapq.heapify(queue)
         while queue and self.levels:
             _, worker = heapq.heappop(queue)
@@ -445,12 +466,36 @@ class Controller:
             if isinstance(instruction, ev.Run):
                 self._send(instruction)
                 instructions.append(instruction)
-                if worker in self._with_room:
+                if self._takes_more(worker):
                     heapq.heappush(queue, (self._busy(worker), worker))
             elif instruction is not None:
                 self.holds += 1
                 instructions.append(instruction)
+            else:
+                self._end_hold_past_deadline(worker, event.time)
         return instructions
+
+    def _end_hold_past_deadline(self, worker: int, now: float) -> None:
+        device = self.devices[worker]
+        if device.hold_until is not None and now >= device.hold_until:
+            self.hold_seconds += device.release_hold(now)
+
+    def _takes_more(self, worker: int) -> bool:
+        """Tell whether the worker has a free slot, or tasks too short to wait for the next."""
+        if worker in self._with_room:
+            return True
+        device = self.devices[worker]
+        if not self.chooser.fits or device.paused or not device.residency.all_resident:
+            return False
+        if len(device.in_flight) >= device.threads + _BRIDGE:
+            return False
+        seconds = 0.0
+        for task in device.in_flight:
+            statistics = self.graph.prefixes[self.graph.prefix[task]]
+            if not statistics.finished:
+                return False
+            seconds += statistics.seconds
+        return seconds < _ROUND_TRIP * device.threads
 
     def _busy(self, worker: int) -> float:
         device = self.devices[worker]

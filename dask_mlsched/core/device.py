@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from dask_mlsched.core.residency import Residency
 
 #: Reports of copies smaller than this say more about latency than about bandwidth.
@@ -45,7 +47,7 @@ class Device:
 
     def copied(self, nbytes: int, seconds: float) -> None:
         """Learn the copy speed from a report."""
-        if nbytes < _MEASURABLE_BYTES or seconds <= 0:
+        if nbytes < _MEASURABLE_BYTES or not 0 < seconds < math.inf:
             return
         # A mean that forgets over some ten reports: the speed depends on who else copies.
         self._copied_bytes = 0.9 * self._copied_bytes + nbytes

@@ -109,13 +109,13 @@ class TaskGraph:
         if statistics is None:
             statistics = self.prefixes[spec.prefix] = PrefixStatistics()
         statistics.unfinished += 1
-        self._add_edges(task, spec.dependencies)
+        self._add_edges(task, tuple(dict.fromkeys(spec.dependencies)))
 
     def add_dependencies(self, task: int, dependencies: Iterable[int], priority: Priority) -> None:
         """Add edges to a known task, as when a later graph says how to compute it again."""
-        new = tuple(dep for dep in dependencies if dep not in self.dependencies[task])
+        new = dict.fromkeys(dep for dep in dependencies if dep not in self.dependencies[task])
         self.priority[task] = priority
-        self._add_edges(task, new)
+        self._add_edges(task, tuple(new))
 
     def _add_row(self) -> None:
         self.state.append(TaskState.UNKNOWN)

@@ -56,16 +56,16 @@ class PolicyGuard:
         int or None
             Index into the candidates; their number stands for HOLD; None is a failure.
         """
-        scores: list[float] = []
         started = self._stopwatch()
         try:
             scores = list(self.policy.score(situation))
             elapsed = self._stopwatch() - started
             problem = self._problem(scores, situation, elapsed)
+            if problem is None:
+                # In here as well: what is no NaN may still not compare.
+                return max(range(len(scores)), key=scores.__getitem__)
         except Exception as error:  # noqa: BLE001 - a policy is foreign code and may raise anything
             problem = f"raised {type(error).__name__}: {error}"
-        if problem is None:
-            return scores.index(max(scores))
         self.failures += 1
         self.last_failure = f"policy {self.policy.name!r} {problem}"
         return None

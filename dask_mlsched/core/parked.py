@@ -91,6 +91,9 @@ class ParkedTasks:
         self._home_count[home] = self._home_count.get(home, 0) + 1
         heap = self._by_home.setdefault(home, [])
         heapq.heappush(heap, (self._priority[task], task))
+        if len(heap) > _SLACK * len(self._priority) + 64:
+            heap[:] = [entry for entry in set(heap) if self._counts_at(home, entry)]
+            heapq.heapify(heap)
 
     def move_home(self, task: int, home: int | None) -> None:
         """Give the task another home."""
@@ -160,13 +163,11 @@ class ParkedTasks:
     def _smallest_at(
         self, home: int | None, heap: list[_ByPriority], count: int
     ) -> list[_ByPriority]:
-        homes, priorities = self._home, self._priority
+        return _smallest(heap, count, lambda entry: self._counts_at(home, entry))
 
-        def counts(entry: _ByPriority) -> bool:
-            task = entry[1]
-            return task in homes and homes[task] == home and priorities[task] == entry[0]
-
-        return _smallest(heap, count, counts)
+    def _counts_at(self, home: int | None, entry: _ByPriority) -> bool:
+        priority, task = entry
+        return self._priority.get(task) == priority and self._home[task] == home
 
     def busiest_home(self, besides: int) -> int | None:
         """Name the worker, other than `besides`, at which most parked tasks are at home."""

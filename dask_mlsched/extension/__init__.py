@@ -1,0 +1,1 @@
+"""What connects the core to Dask; it takes no decisions."""

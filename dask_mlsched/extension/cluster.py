@@ -59,7 +59,7 @@ class LocalDeviceCluster(LocalCluster):
             "bandwidth": parse_bandwidth("bandwidth", bandwidth),
             "latency": parse_duration("latency", latency),
         }
-        super().__init__(
+        super().__init__(  # type: ignore[no-untyped-call]  # nothing excludes super()
             n_workers=n_workers,
             threads_per_worker=threads_per_worker,
             data=(DeviceStore, device),

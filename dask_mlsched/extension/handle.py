@@ -13,6 +13,10 @@ from dask_mlsched.extension import sparse
 from dask_mlsched.extension.scheduler_plugin import MLSchedulerPlugin
 
 
+class NotInstalledError(RuntimeError):
+    """The plugin is not on the cluster, or not any more."""
+
+
 class Handle:
     """Speaks with the plugin on a client's scheduler.
 
@@ -24,7 +28,8 @@ class Handle:
 
     def __repr__(self) -> str:
         """Name the cluster."""
-        return f"<mlsched on {self._client.scheduler_info().get('address', 'unknown')}>"
+        scheduler = self._client.scheduler
+        return f"<mlsched on {scheduler.address if scheduler else 'a closed cluster'}>"
 
     def status(self) -> Any:  # noqa: ANN401 - dict, or an awaitable of one
         """Return what the plugin has done so far, as a dictionary."""
@@ -57,6 +62,9 @@ class Handle:
 
     def uninstall(self) -> Any:  # noqa: ANN401
         """Give all parked tasks back to Dask and leave; doing it again does nothing."""
+        if self._client.status not in ("running", "connecting"):
+            # With its client, a synchronous handle has lost its event loop.
+            return _nothing() if self._client.asynchronous else None
         return self._client.sync(self._uninstall)
 
     async def _call(self, name: str, **kwargs: Any) -> Any:  # noqa: ANN401
@@ -66,7 +74,7 @@ class Handle:
             if name not in str(error):
                 raise
             msg = "mlsched is not installed on this cluster; call dask_mlsched.install(client)"
-            raise RuntimeError(msg) from error
+            raise NotInstalledError(msg) from error
 
     async def _set(self, **kwargs: str) -> None:
         problem = await self._call("mlsched_set", **kwargs)
@@ -74,11 +82,10 @@ class Handle:
             raise ConfigError(problem)
 
     async def _uninstall(self) -> None:
-        if self._client.status not in ("running", "connecting"):
-            return
         try:
             await self._call("mlsched_uninstall")
-        except RuntimeError:
+        except (NotInstalledError, OSError):
+            # It is gone already, alone or with its scheduler (Dask's CommClosedError is an OSError).
             return
 
 
@@ -110,6 +117,10 @@ def install(client: Client, **settings: Any) -> Any:  # noqa: ANN401 - Handle, o
     check_overrides(**settings)
     sparse.register()
     return client.sync(_install, client, settings)
+
+
+async def _nothing() -> None:
+    return
 
 
 async def _install(client: Client, settings: dict[str, Any]) -> Handle:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from distributed.shuffle._core import P2PBarrierTask
+from dask_mlsched.extension.dask_versions import is_p2p_barrier
 
 if TYPE_CHECKING:
     from distributed.scheduler import Scheduler, TaskState
@@ -29,13 +29,19 @@ def is_ours(ts: TaskState) -> bool:
     return ts.worker_restrictions is PARKED or ts.worker_restrictions == PARKED
 
 
+def restricted_besides(ts: TaskState) -> bool:
+    """Tell whether a user restricts the task in a way that stands beside worker restrictions."""
+    # Loose restrictions let Dask run the task anywhere, whatever its worker restrictions say.
+    return bool(ts.host_restrictions or ts.resource_restrictions or ts.loose_restrictions)
+
+
 def reason_to_leave(ts: TaskState) -> Unmanaged | None:
     """Say why a task must keep stock behaviour; None if it can be managed."""
     if ts.run_spec is None:
         return "no run spec"
     if ts.actor:
         return "actor"
-    if ts.worker_restrictions or ts.host_restrictions or ts.resource_restrictions:
+    if ts.worker_restrictions or restricted_besides(ts):
         return "restricted"
     if ts.state in ("processing", "queued", "no-worker"):
         return "under way"
@@ -48,9 +54,9 @@ def _belongs_to_p2p(ts: TaskState) -> bool:
     # A shuffle sets restrictions on the tasks around its barrier while it runs, and keeps the old
     # ones to put them back: two hands on the same field would undo each other.
     return (
-        isinstance(ts.run_spec, P2PBarrierTask)
-        or any(isinstance(dep.run_spec, P2PBarrierTask) for dep in ts.dependencies)
-        or any(isinstance(dep.run_spec, P2PBarrierTask) for dep in ts.dependents)
+        is_p2p_barrier(ts.run_spec)
+        or any(is_p2p_barrier(dep.run_spec) for dep in ts.dependencies)
+        or any(is_p2p_barrier(dep.run_spec) for dep in ts.dependents)
     )
 
 

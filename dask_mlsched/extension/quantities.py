@@ -80,8 +80,8 @@ def parse_duration(name: str, value: float | str) -> float:
 
     Examples
     --------
-    >>> parse_duration("latency", "10us")
-    1e-05
+    >>> parse_duration("latency", "250ms")
+    0.25
     """
     return _parse(name, value, parse_timedelta, 0, "seconds above 0", '1e-5 or "10us"')
 

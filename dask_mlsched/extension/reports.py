@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, Final
@@ -36,6 +37,11 @@ class Reports:
         self.repeated = 0
         #: Reports of workers that are gone.
         self.stale = 0
+        #: Messages that are no reports: the topic is open to everybody.
+        self.malformed = 0
+        #: Errors that workers told of, and what was wrong with the last message or worker.
+        self.worker_errors = 0
+        self.last_problem: str | None = None
         #: worker -> kind of its store, capacity of its fast tier, bytes resident, totals.
         self.kinds: dict[str, str | None] = {}
         self.limits: dict[str, int | None] = {}
@@ -43,15 +49,14 @@ class Reports:
         self.totals: dict[str, dict[str, float]] = {}
         #: worker -> its last list of what is resident.
         self.resident: dict[str, tuple[tuple[Key, int], ...]] = {}
+        #: The workers that make a cluster worth managing. Dask gives every worker with a memory
+        #: limit a store that can spill to disk; such a one counts from its first eviction on.
+        self.tiered: set[str] = set()
         self._last: dict[str, int] = {}
-
-    @property
-    def tiered(self) -> set[str]:
-        """The workers whose store has two tiers."""
-        return {worker for worker, limit in self.limits.items() if limit is not None}
 
     def forget(self, worker: str) -> None:
         """Drop all that is kept of a worker."""
+        self.tiered.discard(worker)
         for table in (
             self.kinds,
             self.limits,
@@ -65,43 +70,88 @@ class Reports:
     def take(self, msg: Any, workers: Container[str]) -> Report | None:  # noqa: ANN401
         """Check and count one message; None if there is nothing to act upon.
 
-        Raises
-        ------
-        ValueError
-            If the message is not a report at all. The topic is open to everybody.
+        A message that is no report is counted and changes nothing.
         """
-        if not isinstance(msg, dict) or msg.get("op") not in ("tier", "report"):
-            text = f"a message on topic {TOPIC!r} is {msg!r:.80}; expected a worker's report"
-            raise ValueError(text)
-        worker = msg["worker"]
-        if worker not in workers:
-            self.stale += 1
+        try:
+            if msg["worker"] not in workers:
+                self.stale += 1
+                return None
+            match msg["op"]:
+                case "tier":
+                    return self._introduced(msg)
+                case "report":
+                    return self._reported(msg)
+                case "error":
+                    self.worker_errors += 1
+                    self.last_problem = f"worker {msg['worker']}, {msg['where']}: {msg['error']}"
+                    return None
+                case other:
+                    raise ValueError(f"op is {other!r}; expected 'tier', 'report' or 'error'")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            self.malformed += 1
+            what = f"{type(error).__name__}: {error}"
+            self.last_problem = f"a message on topic {TOPIC!r} is no report ({what}): {msg!r:.80}"
             return None
-        self.received += 1
-        return self._introduced(msg) if msg["op"] == "tier" else self._reported(msg)
+
+    # Both read the whole message before they keep any of it.
 
     def _introduced(self, msg: dict[str, Any]) -> Report:
-        worker = msg["worker"]
+        worker, kind, limit = msg["worker"], msg["kind"], msg["limit"]
+        if limit is not None and _count(limit) < 1:
+            raise ValueError(f"limit is {limit!r}; expected at least 1 byte, or None")
+        resident = _rows(msg["resident"])
+        self.received += 1
         self._last[worker] = 0
-        self.kinds[worker] = msg["kind"]
-        self.limits[worker] = msg["limit"]
-        self.resident[worker] = tuple((key, nbytes) for key, nbytes in msg["resident"])
-        self.resident_bytes[worker] = sum(nbytes for _, nbytes in self.resident[worker])
-        return Report(worker, True, msg["limit"], (), self.resident[worker])
+        self.kinds[worker] = kind
+        self.limits[worker] = limit
+        if limit is not None and kind != "spill-buffer":
+            self.tiered.add(worker)
+        self.resident[worker] = resident
+        self.resident_bytes[worker] = sum(nbytes for _, nbytes in resident)
+        return Report(worker, True, limit, (), resident)
 
     def _reported(self, msg: dict[str, Any]) -> Report | None:
-        worker, seq = msg["worker"], msg["seq"]
+        worker, seq = msg["worker"], _count(msg["seq"])
+        resident_bytes = _count(msg["resident_bytes"])
+        totals = {name: float(total) for name, total in msg["totals"].items()}
+        moves = tuple(map(_move, msg["moves"]))
+        resident = None if msg["resident"] is None else _rows(msg["resident"])
+        self.received += 1
         last = self._last.get(worker, 0)
         if seq <= last:
             self.repeated += 1
             return None
         self.lost += seq - last - 1
         self._last[worker] = seq
-        self.resident_bytes[worker] = msg["resident_bytes"]
-        self.totals[worker] = dict(msg["totals"])
-        moves = tuple((key, direction, nbytes, s) for key, direction, nbytes, s in msg["moves"])
-        resident = msg["resident"]
+        self.resident_bytes[worker] = resident_bytes
+        self.totals[worker] = totals
+        if moves and self.limits.get(worker) is not None:
+            self.tiered.add(worker)
         if resident is not None:
-            resident = tuple((key, nbytes) for key, nbytes in resident)
             self.resident[worker] = resident
         return Report(worker, False, None, moves, resident)
+
+
+def _rows(rows: Any) -> tuple[tuple[Key, int], ...]:  # noqa: ANN401 - not checked yet
+    return tuple((_key(key), _count(nbytes)) for key, nbytes in rows)
+
+
+def _move(row: Any) -> tuple[Key, str, int, float]:  # noqa: ANN401 - not checked yet
+    key, direction, nbytes, seconds = row
+    if direction not in ("load", "evict"):
+        raise ValueError(f"direction is {direction!r}; expected 'load' or 'evict'")
+    if not seconds >= 0:
+        raise ValueError(f"seconds is {seconds!r}; expected at least 0")
+    return _key(key), direction, _count(nbytes), float(seconds)
+
+
+def _key(key: Any) -> Key:  # noqa: ANN401 - not checked yet
+    hash(key)
+    return key  # type: ignore[no-any-return]
+
+
+def _count(number: Any) -> int:  # noqa: ANN401 - not checked yet
+    count = operator.index(number)
+    if count < 0:
+        raise ValueError(f"got {count}; expected at least 0")
+    return count

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from dask.typing import Key
+from distributed.core import Status
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.protocol.pickle import dumps
 from tornado.ioloop import PeriodicCallback
@@ -34,7 +35,7 @@ from dask_mlsched.core import policies
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.controller import Controller
 from dask_mlsched.core.policies import Policy
-from dask_mlsched.extension import parking, remote, status
+from dask_mlsched.extension import dask_versions, parking, remote, status
 from dask_mlsched.extension.reports import TOPIC, Reports
 from dask_mlsched.extension.translator import Translator
 from dask_mlsched.extension.worker_plugin import MLWorkerPlugin
@@ -94,8 +95,13 @@ class MLSchedulerPlugin(SchedulerPlugin):
         self.decided: OrderedDict[Key, tuple[ev.Run, str]] = OrderedDict()
         self._pass_scheduled = False
         self._resync_scheduled = False
+        #: Whether a worker may have paused or resumed since the last pass.
+        self._status_changed = False
         self._check: PeriodicCallback | None = None
         self._kept_alive = 0.0
+        self._had_running = False
+        #: Keeps the task of leaving alive until it is done.
+        self._farewell: asyncio.Future[None] | None = None
         self._warned: set[str] = set()
         #: Calls that clients may make, by name; see `remote`.
         self.remote_handlers: dict[str, Callable[..., Any]] = {}
@@ -103,30 +109,53 @@ class MLSchedulerPlugin(SchedulerPlugin):
     # Coming and going
 
     async def start(self, scheduler: Scheduler) -> None:
-        """Take up work on a scheduler, in the place of an earlier plugin if there is one."""
+        """Take up work on a scheduler, in the place of an earlier plugin if there is one.
+
+        Raises
+        ------
+        UnsupportedDaskError
+            If the scheduler's Dask is too old or too new.
+        ConfigError
+            If the policy cannot be made there. Either way nothing is changed.
+        """
+        if self._check is not None:
+            return  # a scheduler that loads us as it starts calls this a second time
+        dask_versions.check(scheduler)
         self.config = Config.read(**self._overrides)
         self.make_policy(self.config.policy)
         self.scheduler = scheduler
-        self.mode = self.config.mode
-        self.policy_name = self.config.policy
-        old = scheduler.plugins.get(self.name)
-        if isinstance(old, MLSchedulerPlugin):
-            # Registering over a plugin does not tell it. What it parked, we take over.
-            old.stop(release=False)
-            self.reports = old.reports
         started = time.time()
-        remote.add_handlers(self)
-        self._check = PeriodicCallback(self._periodic_check, self.config.check_interval * 1000)
-        self._check.start()
-        self.update_activity()
         worker_plugin = MLWorkerPlugin(snapshot_interval=self.config.snapshot_interval)
         await scheduler.register_worker_plugin(
             None, dumps(worker_plugin), name=MLWorkerPlugin.name, idempotent=False
         )
-        # Dask adds the plugin after `start`: what workers have said until now went past it.
-        for said, msg in scheduler.get_events(TOPIC):
+        # No `await` from here on: Dask adds the plugin in the same tick, so no callback is missed.
+        if scheduler.status in (Status.closing, Status.closed):
+            return
+        heard = self._take_over()
+        self.mode = self.config.mode
+        self.policy_name = self.config.policy
+        remote.add_handlers(self)
+        self._check = PeriodicCallback(self._periodic_check, self.config.check_interval * 1000)
+        self._check.start()
+        self.update_activity()
+        # What workers have said until now went past this plugin.
+        for said, msg in () if heard else scheduler.get_events(TOPIC):
             if said >= started:
                 self.log_event(TOPIC, msg)
+
+    def _take_over(self) -> bool:
+        """Take what an earlier plugin has parked and knows; tell whether there was one.
+
+        Dask does not tell a plugin that another one is registered in its place.
+        """
+        earlier = {n: p for n, p in self.scheduler.plugins.items() if isinstance(p, MLSchedulerPlugin)}
+        for name, plugin in earlier.items():
+            plugin.stop(release=False)
+            # Dask would warn that it overwrites a plugin.
+            self.scheduler.remove_plugin(name)
+            self.reports = plugin.reports
+        return bool(earlier)
 
     def stop(self, *, release: bool = True) -> int:
         """Stop at once and leave nothing behind; count the tasks that were given back.
@@ -144,11 +173,19 @@ class MLSchedulerPlugin(SchedulerPlugin):
     async def uninstall(self) -> int:
         """Stop, and take both halves of the plugin off the cluster."""
         released = self.stop()
-        if self.scheduler.plugins.get(self.name) is self:
-            self.scheduler.remove_plugin(self.name)
-        if MLWorkerPlugin.name in self.scheduler.worker_plugins:
-            await self.scheduler.unregister_worker_plugin(None, name=MLWorkerPlugin.name)
+        scheduler = self.scheduler
+        for name in [name for name, plugin in scheduler.plugins.items() if plugin is self]:
+            scheduler.remove_plugin(name)
+        replaced = any(isinstance(plugin, MLSchedulerPlugin) for plugin in scheduler.plugins.values())
+        if not replaced and MLWorkerPlugin.name in scheduler.worker_plugins:
+            await scheduler.unregister_worker_plugin(None, name=MLWorkerPlugin.name)
         return released
+
+    async def _leave(self) -> None:
+        try:
+            await self.uninstall()
+        except Exception as error:  # noqa: BLE001 - a worker that just left may fail the call
+            self._failed("uninstall", error)
 
     async def before_close(self) -> None:
         """Give the tasks back before the scheduler takes itself apart."""
@@ -195,6 +232,11 @@ class MLSchedulerPlugin(SchedulerPlugin):
         """Whether tasks are being parked and decided upon."""
         return self.controller is not None and self.mode == "manage" and self.policy_name != "stock"
 
+    @property
+    def watches(self) -> bool:
+        """Whether there is a picture to keep in step; a wrong one is about to be built anew."""
+        return self.translator is not None and not self._resync_scheduled
+
     def update_activity(self) -> None:
         """Begin or end watching, as the mode and the workers have it."""
         if self.mode == "off":
@@ -206,11 +248,12 @@ class MLSchedulerPlugin(SchedulerPlugin):
             # With no worker at all, keep what is parked: the next worker may well be tiered.
             wanted = tiered or (self.controller is not None and not self.scheduler.workers)
         if wanted and self.controller is None:
-            self._activate()
+            self.unmanaged.update(reason for _, reason in self._activate())
         elif not wanted and self.controller is not None:
             self._deactivate(release=True)
 
-    def _activate(self) -> None:
+    def _activate(self) -> list[tuple[TaskState, str]]:
+        """Begin to watch, and to park if that is the mode; list what cannot be parked, and why."""
         config = self.config
         settings = Settings(
             lookahead=config.lookahead,
@@ -231,9 +274,9 @@ class MLSchedulerPlugin(SchedulerPlugin):
         self.translator.register(self.scheduler.tasks.values())
         for address, resident in self.reports.resident.items():
             self.translator.resident(address, resident)
-        if self.manages:
-            self._park(list(self.scheduler.tasks.values()))
+        left = self._park(list(self.scheduler.tasks.values())) if self.manages else []
         self._schedule_pass()
+        return left
 
     def _deactivate(self, *, release: bool) -> int:
         self.controller = None
@@ -274,8 +317,10 @@ class MLSchedulerPlugin(SchedulerPlugin):
     def _give_back(self) -> None:
         parking.release_all(self.scheduler, _stimulus())
 
-    def _park(self, tasks: Iterable[TaskState]) -> None:
-        queued = []
+    def _park(self, tasks: Iterable[TaskState]) -> list[tuple[TaskState, str]]:
+        """Park what can be managed; list what cannot, and why."""
+        queued: list[TaskState] = []
+        left: list[tuple[TaskState, str]] = []
         for ts in tasks:
             if parking.is_ours(ts):
                 continue
@@ -285,15 +330,16 @@ class MLSchedulerPlugin(SchedulerPlugin):
             elif ts.state == "queued":
                 queued.append(ts)
             elif reason != "no run spec":
-                self.unmanaged[reason] += 1
+                left.append((ts, reason))
         if queued:
             parking.adopt(self.scheduler, queued, _stimulus())
+        return left
 
     # Dask's callbacks. Each one returns at once while there is nothing to do.
 
     def update_graph(self, scheduler: Scheduler, *, tasks: list[Key], **_: Any) -> None:  # type: ignore[override]  # noqa: ANN401 - the rest of Dask's keywords
         """Take in a new graph, and park what can be managed."""
-        if self.translator is not None:
+        if self.watches:
             with_states = [ts for key in tasks if (ts := scheduler.tasks.get(key)) is not None]
             self._guarded("update_graph", self._graph_arrived, with_states)
 
@@ -301,7 +347,9 @@ class MLSchedulerPlugin(SchedulerPlugin):
         assert self.translator is not None
         if self.manages:
             # Before the controller is told, so that parked tasks are known to be ours.
-            self._park(tasks)
+            for ts, reason in self._park(tasks):
+                if self.translator.tasks.get(ts.key) is None:
+                    self.unmanaged[reason] += 1
         self.translator.register(tasks)
 
     def transition(
@@ -314,7 +362,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
         **__: Any,  # noqa: ANN401
     ) -> None:
         """Follow a task to its new state."""
-        if self.translator is None or start == finish:
+        if self.translator is None or start == finish or self._resync_scheduled:
             return
         ts = self.scheduler.tasks.get(key)
         if ts is None:
@@ -328,25 +376,26 @@ class MLSchedulerPlugin(SchedulerPlugin):
 
     def add_worker(self, scheduler: Scheduler, worker: str) -> None:
         """Offer the new worker's slots."""
-        if self.translator is not None:
-            ws = scheduler.workers.get(worker)
-            if ws is not None:
-                self._guarded("add_worker", self.translator.worker, ws)
-                self._schedule_pass()
+        ws = scheduler.workers.get(worker)
+        if self.translator is not None and self.watches and ws is not None:
+            self._guarded("add_worker", self.translator.worker, ws)
+            self._schedule_pass()
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:  # type: ignore[override]  # noqa: ANN401
         """Take the worker's slots and arrays out of the picture."""
         self.reports.forget(worker)
         if self.translator is not None:
-            self._guarded("remove_worker", self.translator.worker_left, worker)
+            if self.watches:
+                self._guarded("remove_worker", self.translator.worker_left, worker)
             self._guarded("remove_worker", self.update_activity)
             if not scheduler.running:
                 parking.keep_alive(scheduler)
             self._schedule_pass()
 
     def restart(self, scheduler: Scheduler) -> None:  # noqa: ARG002 - Dask's signature
-        """Forget the decisions; tasks and workers go by callbacks of their own."""
+        """Begin anew: Dask has forgotten all tasks, and not every one by a callback."""
         self.decided.clear()
+        self._guarded("restart", self._resync)
 
     def log_event(self, topic: str, msg: Any) -> None:  # noqa: ANN401 - anybody's message
         """Read the workers' reports, and notice workers that pause or resume."""
@@ -360,18 +409,18 @@ class MLSchedulerPlugin(SchedulerPlugin):
             and msg.get("action") == "worker-status-change"
         ):
             # Dask logs before it changes the status: look at the end of the tick.
+            self._status_changed = True
             self._schedule_pass()
 
     def _report(self, msg: Any) -> None:  # noqa: ANN401 - checked by Reports
         report = self.reports.take(msg, self.scheduler.workers)
         if report is None:
             return
-        if report.first:
-            if report.limit is not None or self.controller is not None:
-                self.update_activity()
-            if self.translator is not None:
-                self.translator.limit_seen(report.worker, report.limit)
-        if self.translator is not None:
+        if report.first or (self.controller is None and report.worker in self.reports.tiered):
+            self.update_activity()
+        if report.first and self.translator is not None and self.watches:
+            self.translator.limit_seen(report.worker, report.limit)
+        if self.translator is not None and self.watches:
             if report.moves:
                 self.translator.moved(report.worker, report.moves)
             if report.resident is not None:
@@ -389,7 +438,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
         self._pass_scheduled = False
         if self._resync_scheduled:
             self._guarded("resync", self._resync)
-        if self.controller is not None and self.manages:
+        if self.watches and self.manages:
             self._guarded("decide", self._decide)
 
     def _decide(self) -> None:
@@ -398,8 +447,8 @@ class MLSchedulerPlugin(SchedulerPlugin):
         assert translator is not None
         if not controller.parked:
             return
-        for ws in self.scheduler.workers.values():
-            translator.follow_status(ws)
+        if self._status_changed:
+            self._follow_status(translator)
         instructions = controller.handle(ev.Decide(time.monotonic()))
         runs = [each for each in instructions if isinstance(each, ev.Run)]
         if runs:
@@ -410,6 +459,11 @@ class MLSchedulerPlugin(SchedulerPlugin):
                 asyncio.get_running_loop().call_later(delay, self._schedule_pass)
         self._say_what_a_user_must_know(controller)
 
+    def _follow_status(self, translator: Translator) -> None:
+        self._status_changed = False
+        for ws in self.scheduler.workers.values():
+            translator.follow_status(ws)
+
     def _dispatch(self, runs: list[ev.Run], controller: Controller, translator: Translator) -> None:
         tasks = self.scheduler.tasks
         choices: list[tuple[TaskState, str]] = []
@@ -417,7 +471,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
         for run in runs:
             ts = tasks[translator.tasks.key(run.task)]
             address = translator.workers.key(run.worker)
-            if not parking.is_ours(ts):
+            if not parking.is_ours(ts) or parking.restricted_besides(ts):
                 not_ours.append(ts)
                 continue
             choices.append((ts, address))
@@ -429,6 +483,8 @@ class MLSchedulerPlugin(SchedulerPlugin):
             controller.handle(ev.TaskRefused(time.monotonic(), number))
         for ts in not_ours:
             # Somebody gave the task a restriction of their own while it was parked: theirs wins.
+            if parking.is_ours(ts):
+                ts.worker_restrictions = None
             number = translator.tasks.get(ts.key)
             assert number is not None
             controller.handle(ev.TaskWithdrawn(time.monotonic(), number))
@@ -466,14 +522,21 @@ class MLSchedulerPlugin(SchedulerPlugin):
     # Checks and errors
 
     def _periodic_check(self) -> None:
-        if self.scheduler.plugins.get(self.name) is not self:
+        if self not in self.scheduler.plugins.values():
             # Unregistering does not tell the plugin; nothing may stay parked.
             self.stop()
+            self._farewell = asyncio.ensure_future(self._leave())
             return
-        if self.controller is None or not self.controller.parked:
+        running = bool(self.scheduler.running)
+        if self._had_running and not running:
+            # The timeout runs from now on, not from when the tasks were parked.
+            parking.keep_alive(self.scheduler)
+        self._had_running = running
+        if self.controller is None or not self.controller.parked or not self.watches:
             return
         assert self.translator is not None
         self._guarded("check", self.translator.follow_seceded)
+        self._status_changed = True
         self._keep_alive()
         self._schedule_pass()
 
@@ -506,7 +569,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
             )
             self.mode = "off"
             self._deactivate(release=True)
-        elif where != "report":
+        else:
             self._resync_scheduled = True
             self._schedule_pass()
 

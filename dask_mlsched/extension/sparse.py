@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dask_mlsched.extension.sparse_sizes import (
     sizeof_buffers,
@@ -69,12 +69,14 @@ def register_sizeof(sizeof: Dispatch) -> None:
         from scipy import sparse
 
         # Matrices too, which Dask counts well, so that matrix and array weigh the same.
-        sizeof.register((sparse.spmatrix, sparse.sparray), sizeof_buffers)
+        sizeof.register(_classes_of(sparse), sizeof_buffers)
         sizeof.register((sparse.dok_matrix, sparse.dok_array), sizeof_scipy_dok)
         sizeof.register((sparse.lil_matrix, sparse.lil_array), sizeof_lil)
 
     def register_cupyx() -> None:
-        sizeof.register(_cupyx_bases(), sizeof_buffers)
+        from cupyx.scipy import sparse
+
+        sizeof.register(_classes_of(sparse), sizeof_buffers)
 
     _when_used(sizeof, "sparse", register_sparse)
     _when_used(sizeof, "scipy.sparse", register_scipy)
@@ -107,7 +109,9 @@ def _register_device_objects() -> None:
     dispatch: Dispatch = module.is_device_object
 
     def register_cupyx() -> None:
-        dispatch.register(_cupyx_bases(), lambda _: True)
+        from cupyx.scipy import sparse
+
+        dispatch.register(_classes_of(sparse), lambda _: True)
 
     _when_used(dispatch, "cupyx.scipy.sparse", register_cupyx)
 
@@ -115,11 +119,18 @@ def _register_device_objects() -> None:
 _SIZES_SPARSE = {"COO": sizeof_buffers, "GCXS": sizeof_buffers, "DOK": sizeof_sparse_dok}
 
 
-def _cupyx_bases() -> tuple[type, ...]:
-    """Return the base classes of cupyx's sparse matrices and, since CuPy 14, arrays."""
-    from cupyx.scipy import sparse
+_FORMATS = ("bsr", "coo", "csc", "csr", "dia", "dok", "lil")
 
-    return tuple(getattr(sparse, name) for name in ("spmatrix", "sparray") if hasattr(sparse, name))
+
+def _classes_of(package: Any) -> tuple[type, ...]:
+    """Return the classes of ``scipy.sparse``, or those of them that its likeness has.
+
+    The base classes are not enough: a registry remembers what it once found for each class.
+    CuPy has no bsr, dok and lil, and has arrays, beside matrices, since version 14.
+    """
+    names = ["spmatrix", "sparray"]
+    names += [f"{layout}_{kind}" for layout in _FORMATS for kind in ("matrix", "array")]
+    return tuple(getattr(package, name) for name in names if hasattr(package, name))
 
 
 def _when_used(dispatch: Dispatch, module: str, register: Callable[[], None]) -> None:
@@ -128,6 +139,7 @@ def _when_used(dispatch: Dispatch, module: str, register: Callable[[], None]) ->
     Replaces the hook that Dask may have for that package: ``register`` covers what that does.
     """
     dispatch.register_lazy(module.partition(".")[0], register)
-    # Met already, perhaps: then Dask's hook is spent, and what it found is remembered by class.
+    # Met already, perhaps: then Dask's hook is spent, and what it found is remembered by class
+    # (also for subclasses from elsewhere, which stay what they were: so Dask calls us early).
     if module in sys.modules:
         register()

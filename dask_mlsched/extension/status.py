@@ -32,6 +32,9 @@ def snapshot(plugin: MLSchedulerPlugin) -> dict[str, Any]:
             "lost": plugin.reports.lost,
             "repeated": plugin.reports.repeated,
             "stale": plugin.reports.stale,
+            "malformed": plugin.reports.malformed,
+            "worker_errors": plugin.reports.worker_errors,
+            "last_problem": plugin.reports.last_problem,
         },
         **_decisions(controller),
     }

@@ -1,0 +1,181 @@
+"""What runs add up to: medians, ratios to stock, a table for people and JSON for machines."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from statistics import median
+from typing import Any
+
+from rich.table import Table
+
+from dask_mlsched.benchmarks.problem import Problem
+from dask_mlsched.benchmarks.report_schema import FORMAT, VERSION
+from dask_mlsched.benchmarks.runner import STOCK, Arm, Conditions
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One policy's runs of one problem."""
+
+    policy: str
+    #: Medians over the repeats.
+    seconds: float
+    bytes_loaded: int
+    bytes_evicted: int
+    loads: int
+    evictions: int
+    holds: int
+    #: Seconds over those of stock in the same repeat; empty without stock, ones for stock itself.
+    ratios: tuple[float, ...]
+    #: Whether every run's result is, bit by bit, that of all other runs, and what scipy or numpy
+    #: computes.
+    results_equal: bool
+
+    @property
+    def ratio(self) -> float | None:
+        """The median ratio to stock; below one is faster."""
+        return median(self.ratios) if self.ratios else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All runs of one problem."""
+
+    problem: Problem
+    conditions: Conditions
+    arms: Sequence[Arm]
+
+    @property
+    def results_equal(self) -> bool:
+        """Whether all runs have the same, right result."""
+        return all(arm.matches_reference for arm in self.arms) and self._same(self.arms)
+
+    def summaries(self) -> list[Summary]:
+        """Sum the runs up by policy, in the order in which they first ran."""
+        names = dict.fromkeys(arm.policy for arm in self.arms)
+        return [self._summary([arm for arm in self.arms if arm.policy == name]) for name in names]
+
+    def _same(self, arms: Sequence[Arm]) -> bool:
+        return {arm.digest for arm in arms} <= {self.arms[0].digest}
+
+    def _summary(self, arms: Sequence[Arm]) -> Summary:
+        stock = {arm.repeat: arm.seconds for arm in self.arms if arm.policy == STOCK}
+        totals = {name: int(median(arm.totals[name] for arm in arms)) for name in _COUNTS}
+        return Summary(
+            policy=arms[0].policy,
+            seconds=median(arm.seconds for arm in arms),
+            holds=int(median(arm.status.get("holds", 0) for arm in arms)),
+            ratios=tuple(arm.seconds / stock[arm.repeat] for arm in arms if arm.repeat in stock),
+            results_equal=self._same(arms) and all(arm.matches_reference for arm in arms),
+            **totals,
+        )
+
+
+_COUNTS = ("bytes_loaded", "bytes_evicted", "loads", "evictions")
+
+
+def table(comparisons: Sequence[Comparison]) -> Table:
+    """Lay the summaries out for a terminal."""
+    result = Table(title="Each policy against Dask alone (medians; ratio below 1 is faster)")
+    result.add_column("workload")
+    result.add_column("policy")
+    for heading in ("seconds", "loaded", "evicted", "holds", "ratio to stock", "results equal"):
+        result.add_column(heading, justify="right")
+    for comparison in comparisons:
+        for number, summary in enumerate(comparison.summaries()):
+            result.add_row(
+                comparison.problem.workload if number == 0 else "",
+                summary.policy,
+                f"{summary.seconds:.1f}",
+                megabytes(summary.bytes_loaded),
+                megabytes(summary.bytes_evicted),
+                str(summary.holds) if summary.policy != STOCK else "–",
+                _ratio_text(summary),
+                "yes" if summary.results_equal else "[bold red]no[/]",
+            )
+        result.add_section()
+    return result
+
+
+def megabytes(nbytes: float) -> str:
+    """Write bytes as whole megabytes, or with a digit more where they are few.
+
+    Examples
+    --------
+    >>> megabytes(123_456_789), megabytes(1_234_567)
+    ('123 MB', '1.2 MB')
+    """
+    return f"{nbytes / 1e6:.0f} MB" if nbytes >= 10e6 else f"{nbytes / 1e6:.1f} MB"
+
+
+def _ratio_text(summary: Summary) -> str:
+    if summary.ratio is None:
+        return "–"
+    if len(set(summary.ratios)) == 1:
+        return f"{summary.ratio:.2f}"
+    return f"{summary.ratio:.2f} ({min(summary.ratios):.2f} to {max(summary.ratios):.2f})"
+
+
+def as_json(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """Return everything that was measured, as `SCHEMA` describes it."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "versions": versions(),
+        "results": [_result(comparison) for comparison in comparisons],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Say what ran."""
+    found = {"python": platform.python_version()}
+    for name in ("dask", "distributed", "dask-mlsched"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            found[name] = "unknown"
+    return found
+
+
+def _result(comparison: Comparison) -> dict[str, Any]:
+    problem = comparison.problem
+    limit = comparison.conditions.device_memory_limit
+    return {
+        "workload": problem.workload,
+        "parameters": dict(problem.parameters),
+        "seed": problem.seed,
+        "tasks": problem.tasks(),
+        "working_set": problem.working_set,
+        "memory_ratio": problem.working_set / limit,
+        "conditions": asdict(comparison.conditions),
+        "results_equal": comparison.results_equal,
+        "summaries": [
+            {**asdict(summary), "ratios": list(summary.ratios), "ratio": summary.ratio}
+            for summary in comparison.summaries()
+        ],
+        "runs": [_run(arm) for arm in comparison.arms],
+    }
+
+
+def _run(arm: Arm) -> dict[str, Any]:
+    status = arm.status
+    decision_seconds = status.get("decision_seconds", {})
+    return {
+        "policy": arm.policy,
+        "repeat": arm.repeat,
+        "position": arm.position,
+        "seconds": arm.seconds,
+        **dict(arm.totals),
+        "decisions": status.get("decisions", 0),
+        "holds": status.get("holds", 0),
+        "hold_seconds": status.get("hold_seconds", 0.0),
+        "decision_seconds_p50": decision_seconds.get("p50"),
+        "decision_seconds_p99": decision_seconds.get("p99"),
+        "policy_failures": status.get("policy_failures", 0),
+        "errors": status.get("errors", 0),
+        "digest": arm.digest,
+        "matches_reference": arm.matches_reference,
+    }

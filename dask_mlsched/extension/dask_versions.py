@@ -1,0 +1,77 @@
+"""What we use of Dask beyond its documented interface, and where its versions differ.
+
+Everything that may be missing in an older or a newer Dask is named here, and
+checked once when the plugin starts, so that a mismatch is one clear line
+instead of an error in the middle of a run.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import distributed
+from distributed.scheduler import Scheduler, TaskState
+from packaging.version import Version
+
+try:
+    from distributed.shuffle._core import P2PBarrierTask
+except ImportError:  # a Dask that is too new; `check` says so
+    P2PBarrierTask = None
+
+#: The oldest version that the tests run on.
+OLDEST: Final = "2026.3.0"
+
+#: Attributes of the scheduler, and of its tasks, that parking needs.
+_OF_SCHEDULER: Final = (
+    "add_plugin",
+    "get_events",
+    "handlers",
+    "no_workers_timeout",
+    "register_worker_plugin",
+    "remove_plugin",
+    "running",
+    "transitions",
+    "unregister_worker_plugin",
+    "unrunnable",
+)
+_OF_TASKS: Final = (
+    "host_restrictions",
+    "loose_restrictions",
+    "resource_restrictions",
+    "worker_restrictions",
+)
+
+
+class UnsupportedDaskError(RuntimeError):
+    """The installed Dask is too old or too new: one line with the version and the cure."""
+
+
+def check(scheduler: Scheduler, version: str = distributed.__version__) -> None:
+    """Check that the scheduler's Dask has what we use.
+
+    Raises
+    ------
+    UnsupportedDaskError
+        If it is too old, or lacks something that we use.
+    """
+    if Version(version) < Version(OLDEST):
+        msg = (
+            f"the scheduler runs distributed {version}; dask_mlsched needs {OLDEST} or newer: "
+            "pip install --upgrade 'dask[distributed]' there"
+        )
+        raise UnsupportedDaskError(msg)
+    missing = [f"Scheduler.{name}" for name in _OF_SCHEDULER if not hasattr(scheduler, name)]
+    missing += [f"TaskState.{name}" for name in _OF_TASKS if not hasattr(TaskState, name)]
+    if P2PBarrierTask is None:
+        missing.append("distributed.shuffle's P2PBarrierTask")
+    if missing:
+        msg = (
+            f"distributed {version} on the scheduler has no {', '.join(missing)}, which "
+            "dask_mlsched uses: it is too new; install a newer dask_mlsched or an older distributed"
+        )
+        raise UnsupportedDaskError(msg)
+
+
+def is_p2p_barrier(run_spec: Any) -> bool:  # noqa: ANN401 - whatever a task runs
+    """Tell whether a task is the barrier of a P2P shuffle or rechunk."""
+    return P2PBarrierTask is not None and isinstance(run_spec, P2PBarrierTask)

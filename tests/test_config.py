@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import dask
+import pytest
+import yaml
+from dask_mlsched.config import _KEYS, Config, ConfigError, _load, _lookup, check_overrides
+
+
+def test_the_defaults_are_those_of_the_file():
+    config = Config.read()
+    assert config.mode == "manage"
+    assert config.policy == "greedy-hold"
+    assert config.scope == "tiered"
+    assert config.bandwidth == 10e9
+    assert config.hold_limit == 1.0
+    assert config.check_interval == 0.1
+    assert config.failures == 10
+
+
+def test_a_setting_comes_from_dask_s_configuration():
+    with dask.config.set({"mlsched.policy": "fifo", "mlsched.hold.limit": "20ms"}):
+        config = Config.read()
+    assert (config.policy, config.hold_limit) == ("fifo", 0.02)
+
+
+def test_a_setting_comes_from_the_environment():
+    environment = {"DASK_MLSCHED__POLICY_LIMITS__FAILURES": "3", "DASK_MLSCHED__MODE": "observe"}
+    with dask.config.set(dask.config.collect_env(environment)):
+        config = Config.read()
+    assert (config.failures, config.mode) == (3, "observe")
+
+
+def test_a_keyword_takes_the_place_of_the_configuration():
+    with dask.config.set({"mlsched.lookahead": 7}):
+        assert Config.read(lookahead=2).lookahead == 2
+        assert Config.read().lookahead == 7
+
+
+def test_an_emptied_configuration_leaves_the_defaults():
+    """As distributed's test tools do it when they are imported first."""
+    with dask.config.set({"mlsched": None}):
+        dask.config.config.pop("mlsched")
+        assert Config.read().policy == "greedy-hold"
+
+
+def test_a_bare_off_in_yaml_is_the_mode():
+    with dask.config.set(yaml.safe_load("mlsched: {mode: off}")):
+        assert Config.read().mode == "off"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "number"),
+    [
+        ("bandwidth", "12 GB/s", 12e9),
+        ("bandwidth", "1.5MB/s", 1.5e6),
+        ("bandwidth", 5e9, 5e9),
+        ("hold_limit", "250 ms", 0.25),
+        ("hold_limit", 2, 2.0),
+        ("time_budget", "50us", 5e-5),
+        ("check_interval", "1 minute", 60.0),
+    ],
+)
+def test_quantities_are_brought_to_their_unit(name, value, number):
+    assert getattr(Config.read(**{name: value}), name) == pytest.approx(number)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("mode", "on", "mlsched.mode is 'on'; expected one of off, observe, manage"),
+        ("mode", True, "mlsched.mode is True; expected one of off, observe, manage"),
+        ("scope", "none", "mlsched.scope is 'none'; expected one of tiered, all"),
+        ("lookahead", -1, "mlsched.lookahead is -1; expected integer at least 0 at most 1000"),
+        ("lookahead", 1.5, "mlsched.lookahead is 1.5; expected integer at least 0 at most 1000"),
+        ("shortlist", 0, "mlsched.shortlist is 0; expected integer at least 1 at most 1000"),
+        ("seed", "x", "mlsched.seed is 'x'; expected integer"),
+        ("failures", 0, "mlsched.policy-limits.failures is 0; expected integer at least 1"),
+        ("policy", 5, "mlsched.policy is 5; expected string"),
+        (
+            "policy",
+            "best",
+            "mlsched.policy is 'best'; expected one of stock, random, fifo, greedy, greedy-hold, "
+            "or the dotted path of a class such as 'mypackage.MyPolicy'",
+        ),
+        (
+            "bandwidth",
+            "fast",
+            "mlsched.bandwidth is 'fast'; expected bytes per second such as '10 GB/s', more than 0",
+        ),
+        (
+            "bandwidth",
+            0,
+            "mlsched.bandwidth is 0; expected bytes per second such as '10 GB/s', more than 0",
+        ),
+        (
+            "bandwidth",
+            "10 s",
+            "mlsched.bandwidth is '10 s'; expected bytes per second such as '10 GB/s', more than 0",
+        ),
+        (
+            "hold_limit",
+            "5 MB",
+            "mlsched.hold.limit is '5 MB'; expected a time such as '100ms', more than 0",
+        ),
+        (
+            "hold_limit",
+            "-1s",
+            "mlsched.hold.limit is '-1s'; expected a time such as '100ms', more than 0",
+        ),
+        (
+            "time_budget",
+            float("nan"),
+            "mlsched.policy-limits.time-budget is nan; expected a time such as '100ms', "
+            "more than 0",
+        ),
+        (
+            "check_interval",
+            float("inf"),
+            "mlsched.check-interval is inf; expected a time such as '100ms', more than 0",
+        ),
+        ("snapshot_interval", None, "mlsched.snapshot-interval is None; expected string or number"),
+        ("explain_length", -1, "mlsched.explain-length is -1; expected integer at least 0"),
+    ],
+)
+def test_a_bad_value_gets_one_line_with_the_value_and_what_was_expected(name, value, message):
+    with pytest.raises(ConfigError) as caught:
+        check_overrides(**{name: value})
+    assert str(caught.value) == message
+    with dask.config.set({f"mlsched.{_KEYS[name]}": value}), pytest.raises(ConfigError) as caught:
+        Config.read()
+    assert str(caught.value) == message
+
+
+def test_an_unknown_keyword_is_named_with_those_that_there_are():
+    with pytest.raises(ConfigError, match=r"unknown setting 'polciy'; expected one of mode, policy"):
+        Config.read(polciy="greedy")
+
+
+def test_every_default_passes_its_own_check_and_every_key_has_a_schema():
+    defaults, schema = _load("mlsched.yaml")["mlsched"], _load("mlsched-schema.yaml")
+    for name, key in _KEYS.items():
+        check_overrides(**{name: _lookup(defaults, key)})
+        part = schema
+        for step in key.split("."):
+            part = part["properties"][step]
+        assert part["description"] or part["enum"]
+
+
+def test_the_file_holds_no_setting_that_nobody_reads():
+    def leaves(tree: dict[str, object], prefix: str = "") -> set[str]:
+        found: set[str] = set()
+        for name, value in tree.items():
+            found |= leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name}
+        return found
+
+    assert leaves(_load("mlsched.yaml")["mlsched"]) == set(_KEYS.values())
