@@ -3,6 +3,7 @@ from __future__ import annotations
 import dask
 import pytest
 import yaml
+
 from dask_mlsched.config import _KEYS, Config, ConfigError, _load, _lookup, check_overrides
 
 
@@ -132,7 +133,9 @@ def test_a_bad_value_gets_one_line_with_the_value_and_what_was_expected(name, va
 
 
 def test_an_unknown_keyword_is_named_with_those_that_there_are():
-    with pytest.raises(ConfigError, match=r"unknown setting 'polciy'; expected one of mode, policy"):
+    with pytest.raises(
+        ConfigError, match=r"unknown setting 'polciy'; expected one of mode, policy"
+    ):
         Config.read(polciy="greedy")
 
 
@@ -150,7 +153,9 @@ def test_the_file_holds_no_setting_that_nobody_reads():
     def leaves(tree: dict[str, object], prefix: str = "") -> set[str]:
         found: set[str] = set()
         for name, value in tree.items():
-            found |= leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name}
+            found |= (
+                leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name}
+            )
         return found
 
     assert leaves(_load("mlsched.yaml")["mlsched"]) == set(_KEYS.values())

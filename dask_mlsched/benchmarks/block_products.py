@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import dask
 import numpy as np
 import numpy.typing as npt
+from dask.delayed import delayed
 from dask.typing import Key
 
 from dask_mlsched.benchmarks.problem import Collection, Problem
@@ -67,13 +67,13 @@ class BlockMatrix:
 
 
 def block_sparse(
-    directory: Path, seed: int, *, tiles: int, smallest: int, largest: int, density: float
+    _directory: Path, seed: int, *, tiles: int, smallest: int, largest: int, density: float
 ) -> Problem:
     """Build a product of two block-sparse matrices.
 
     Parameters
     ----------
-    directory
+    _directory
         Unused: tiles are computed where they are needed.
     seed
         Of the tile sizes, the places of the tiles and their entries.
@@ -97,7 +97,7 @@ def block_sparse(
     )
 
 
-def gemm(directory: Path, seed: int, *, tiles: int, size: int) -> Problem:
+def gemm(_directory: Path, seed: int, *, tiles: int, size: int) -> Problem:
     """Build a product of two dense matrices of `tiles` by `tiles` tiles of `size` rows."""
     sizes = (size,) * tiles
     rng = np.random.default_rng(seed)
@@ -178,7 +178,7 @@ def _problem(
         collections=tuple(results.values()),
         working_set=a.nbytes + b.nbytes + c_bytes,
         memory_ratio=3.0,
-        bandwidth=40e6,
+        bandwidth=20e6,
         check=check,
     )
 
@@ -186,7 +186,7 @@ def _problem(
 def _product(
     a: BlockMatrix, b: BlockMatrix, steps: Mapping[Place, Sequence[int]]
 ) -> dict[Place, Collection]:
-    make, first, following = (dask.delayed(f) for f in (random_tile, multiply, multiply_add))
+    make, first, following = (delayed(f) for f in (random_tile, multiply, multiply_add))
     a_tiles, b_tiles = (
         {
             place: make(

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dask_mlsched.benchmarks.comparison import Comparison
 from dask_mlsched.benchmarks.optional import require
-from dask_mlsched.benchmarks.report import Comparison, megabytes
+from dask_mlsched.benchmarks.report import megabytes
 from dask_mlsched.benchmarks.runner import STOCK, Arm
 
 #: Bars of transfers in one panel.
@@ -47,8 +48,7 @@ class Series:
 def series(arm: Arm) -> Series:
     """Merge the moves of a run's workers into one time line.
 
-    Residency is known after each move; between two moves it is drawn as constant, although new
-    arrays appear and old ones go meanwhile.
+    Residency is known after each move. In between new arrays appear and old ones go unseen.
     """
     moves = sorted(
         ((sample, worker) for worker, samples in arm.history.items() for sample in samples),
@@ -79,6 +79,8 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
     require("matplotlib", "the picture")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
     rows = max(len(_first_runs(comparison)) for comparison in comparisons)
     figure = Figure(figsize=(5.2 * len(comparisons) + 0.6, 3.5 * rows + 1.2), layout="constrained")
@@ -86,11 +88,22 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
     parts = figure.subfigures(1, len(comparisons), squeeze=False)[0]
     for part, comparison in zip(parts, comparisons, strict=True):
         _draw_column(part, comparison, rows)
-    figure.suptitle(
-        "What is on the device, and what is copied to and from it: stock above ours",
-        fontsize=14,
-    )
+    figure.suptitle(_title(comparisons), fontsize=14)
+    handles = [
+        Patch(color=_RESIDENT, label="resident on the device"),
+        Line2D([], [], color="black", linestyle="--", linewidth=1, label="device memory limit"),
+        Patch(color=_LOADED, label="loaded (host to device)"),
+        Patch(color=_EVICTED, label="evicted (device to host)"),
+        Line2D([], [], color="gray", linewidth=1.5, label="end of the run"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(path, dpi=110)
+
+
+def _title(comparisons: Sequence[Comparison]) -> str:
+    policies = [arm.policy for arm in _first_runs(comparisons[0])]
+    order = f": {' above '.join(policies)}" if len(policies) > 1 else f" under {policies[0]}"
+    return f"What is on the device, and what is copied to and from it{order}"
 
 
 def _first_runs(comparison: Comparison) -> list[Arm]:
@@ -111,11 +124,9 @@ def _draw_column(part: Any, comparison: Comparison, rows: int) -> None:
         _draw_transfers(panels[2 * n + 1], line, edges, fastest)
     for panel in panels[2 * len(arms) :]:
         panel.set_axis_off()
-    panels[0].legend(loc="lower right", fontsize=8, framealpha=0.9)
-    panels[1].legend(loc="lower right", fontsize=8, ncols=2, framealpha=0.9)
     panels[2 * len(arms) - 1].set_xlabel("seconds")
-    ratio = comparison.problem.working_set / comparison.conditions.device_memory_limit
-    part.suptitle(f"{comparison.problem.workload} (working set {ratio:.1f}x the device)")
+    ratio = comparison.problem.working_set / limit
+    part.suptitle(f"{comparison.problem.workload}: working set {ratio:.1f} times the device")
 
 
 def _highest_rates(lines: Iterable[Series], edges: npt.NDArray[np.float64]) -> Iterable[float]:
@@ -125,11 +136,15 @@ def _highest_rates(lines: Iterable[Series], edges: npt.NDArray[np.float64]) -> I
 
 
 def _draw_residency(panel: Any, arm: Arm, line: Series, limit: int, last: float) -> None:
-    times = np.concatenate(([0.0], line.times, [line.end][: line.times.size]))
-    resident = np.concatenate(([0.0], line.resident_bytes, line.resident_bytes[-1:]))
-    panel.fill_between(times, resident / 1e6, step="post", color=_RESIDENT, label="resident")
-    panel.axhline(limit / 1e6, color="black", linestyle="--", linewidth=1, label="device limit")
-    panel.axvline(line.end, color="gray", linewidth=1)
+    if line.times.size:
+        # Until the first move, nothing is known but that it fills up.
+        first, rest = line.times[:1], line.resident_bytes[:1] / 1e6
+        panel.fill_between([0.0, *first], [0.0, *rest], color=_RESIDENT, linewidth=0)
+        times = np.append(line.times, line.end)
+        resident = np.append(line.resident_bytes, line.resident_bytes[-1])
+        panel.fill_between(times, resident / 1e6, step="post", color=_RESIDENT, linewidth=0)
+    panel.axhline(limit / 1e6, color="black", linestyle="--", linewidth=1)
+    panel.axvline(line.end, color="gray", linewidth=1.5)
     panel.set_xlim(0, last * 1.02)
     panel.set_ylim(0, limit / 1e6 * 1.15)
     panel.set_ylabel("resident, MB")
@@ -145,14 +160,11 @@ def _draw_transfers(
     panel: Any, line: Series, edges: npt.NDArray[np.float64], fastest: float
 ) -> None:
     width = edges[1] - edges[0]
-    for moved, sign, color, label in (
-        (line.loaded, 1, _LOADED, "loaded"),
-        (line.evicted, -1, _EVICTED, "evicted"),
-    ):
+    for moved, sign, color in ((line.loaded, 1, _LOADED), (line.evicted, -1, _EVICTED)):
         rates = sign * line.rate(moved, edges) / 1e6
-        panel.bar(edges[:-1], rates, width, align="edge", color=color, label=label)
+        panel.bar(edges[:-1], rates, width, align="edge", color=color)
     panel.axhline(0.0, color="black", linewidth=0.6)
-    panel.axvline(line.end, color="gray", linewidth=1)
+    panel.axvline(line.end, color="gray", linewidth=1.5)
     panel.set_ylim(-fastest / 1e6 * 1.15, fastest / 1e6 * 1.15)
     panel.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     panel.set_ylabel("copied, MB/s")

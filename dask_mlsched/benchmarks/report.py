@@ -4,86 +4,29 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from statistics import median
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
-from dask_mlsched.benchmarks.problem import Problem
+from dask_mlsched.benchmarks.comparison import Comparison, Summary
 from dask_mlsched.benchmarks.report_schema import FORMAT, VERSION
-from dask_mlsched.benchmarks.runner import STOCK, Arm, Conditions
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One policy's runs of one problem."""
-
-    policy: str
-    #: Medians over the repeats.
-    seconds: float
-    bytes_loaded: int
-    bytes_evicted: int
-    loads: int
-    evictions: int
-    holds: int
-    #: Seconds over those of stock in the same repeat; empty without stock, ones for stock itself.
-    ratios: tuple[float, ...]
-    #: Whether every run's result is, bit by bit, that of all other runs, and what scipy or numpy
-    #: computes.
-    results_equal: bool
-
-    @property
-    def ratio(self) -> float | None:
-        """The median ratio to stock; below one is faster."""
-        return median(self.ratios) if self.ratios else None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All runs of one problem."""
-
-    problem: Problem
-    conditions: Conditions
-    arms: Sequence[Arm]
-
-    @property
-    def results_equal(self) -> bool:
-        """Whether all runs have the same, right result."""
-        return all(arm.matches_reference for arm in self.arms) and self._same(self.arms)
-
-    def summaries(self) -> list[Summary]:
-        """Sum the runs up by policy, in the order in which they first ran."""
-        names = dict.fromkeys(arm.policy for arm in self.arms)
-        return [self._summary([arm for arm in self.arms if arm.policy == name]) for name in names]
-
-    def _same(self, arms: Sequence[Arm]) -> bool:
-        return {arm.digest for arm in arms} <= {self.arms[0].digest}
-
-    def _summary(self, arms: Sequence[Arm]) -> Summary:
-        stock = {arm.repeat: arm.seconds for arm in self.arms if arm.policy == STOCK}
-        totals = {name: int(median(arm.totals[name] for arm in arms)) for name in _COUNTS}
-        return Summary(
-            policy=arms[0].policy,
-            seconds=median(arm.seconds for arm in arms),
-            holds=int(median(arm.status.get("holds", 0) for arm in arms)),
-            ratios=tuple(arm.seconds / stock[arm.repeat] for arm in arms if arm.repeat in stock),
-            results_equal=self._same(arms) and all(arm.matches_reference for arm in arms),
-            **totals,
-        )
-
-
-_COUNTS = ("bytes_loaded", "bytes_evicted", "loads", "evictions")
+from dask_mlsched.benchmarks.runner import STOCK, Arm
 
 
 def table(comparisons: Sequence[Comparison]) -> Table:
     """Lay the summaries out for a terminal."""
-    result = Table(title="Each policy against Dask alone (medians; ratio below 1 is faster)")
-    result.add_column("workload")
-    result.add_column("policy")
-    for heading in ("seconds", "loaded", "evicted", "holds", "ratio to stock", "results equal"):
-        result.add_column(heading, justify="right")
+    result = Table(
+        title="Each policy against Dask alone (medians; a ratio below 1 is faster)",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    result.add_column("workload", no_wrap=True)
+    result.add_column("policy", no_wrap=True)
+    for heading in ("seconds", "loaded", "evicted", "holds", "ratio to\nstock", "results\nequal"):
+        result.add_column(heading, justify="right", no_wrap=True)
     for comparison in comparisons:
         for number, summary in enumerate(comparison.summaries()):
             result.add_row(
@@ -116,7 +59,7 @@ def _ratio_text(summary: Summary) -> str:
         return "–"
     if len(set(summary.ratios)) == 1:
         return f"{summary.ratio:.2f}"
-    return f"{summary.ratio:.2f} ({min(summary.ratios):.2f} to {max(summary.ratios):.2f})"
+    return f"{summary.ratio:.2f} ({min(summary.ratios):.2f}–{max(summary.ratios):.2f})"
 
 
 def as_json(comparisons: Sequence[Comparison]) -> dict[str, Any]:

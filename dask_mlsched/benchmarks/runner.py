@@ -37,6 +37,11 @@ from dask_mlsched.extension.worker_plugin import (
 #: The name of the runs that have no scheduler plugin.
 STOCK = "stock"
 
+
+class RunFailedError(RuntimeError):
+    """A run that did not end as it should: one line that says which, and how."""
+
+
 #: Called with the share of the results that are there, 0 to 1.
 OnProgress = Callable[[float], None]
 
@@ -127,7 +132,7 @@ def run_arm(
 
     Raises
     ------
-    RuntimeError
+    RunFailedError
         If a task fails, or the run takes longer than it may.
     """
     with ExitStack() as stack:
@@ -147,7 +152,7 @@ def run_arm(
             worker: [_sample(move, start) for move in moves]
             for worker, moves in client.run(worker_history).items()
         }
-        results = _results(client, problem.keys(), futures)
+        results = _results(client, problem.keys())
         if handle is not None:
             handle.uninstall()
     return Arm(
@@ -173,6 +178,8 @@ def _cluster(conditions: Conditions) -> Iterator[Client]:
             bandwidth=conditions.bandwidth,
             latency=conditions.latency,
             dashboard_address=None,
+            # Without a dashboard, too, the scheduler opens a port: any that is free.
+            scheduler_kwargs={"dashboard_address": ":0"},
             # A worker that is busy while its cluster closes logs an error. Errors that matter
             # end the run; those of our own plugin have a logger of their own.
             silence_logs=logging.CRITICAL,
@@ -196,7 +203,7 @@ def _warm_up() -> None:
 
 
 @contextmanager
-def _watching(futures: Sequence[Future], on_progress: OnProgress | None) -> Iterator[None]:
+def _watching(futures: Sequence[Future[Any]], on_progress: OnProgress | None) -> Iterator[None]:
     """Tell how far the run is, five times a second, from what the client knows anyway."""
     if on_progress is None:
         yield
@@ -217,18 +224,18 @@ def _watching(futures: Sequence[Future], on_progress: OnProgress | None) -> Iter
     on_progress(1.0)
 
 
-def _finish(problem: Problem, policy: str, futures: Sequence[Future], timeout: float) -> None:
+def _finish(problem: Problem, policy: str, futures: Sequence[Future[Any]], timeout: float) -> None:
     what = f"workload {problem.workload!r} under policy {policy!r}"
     try:
         wait(futures, timeout=timeout)
     except TimeoutError as error:
         missing = sum(not future.done() for future in futures)
-        msg = f"{what} did not end within {timeout:.0f} s: {missing} results are missing"
-        raise RuntimeError(msg) from error
+        msg = f"{what} did not end within {timeout:g} s: {missing} results are missing"
+        raise RunFailedError(msg) from error
     for future in futures:
         if future.status != "finished":
             msg = f"{what} failed: task {future.key!r} is {future.status}"
-            raise RuntimeError(msg) from future.exception()
+            raise RunFailedError(msg) from future.exception()
 
 
 def _sum(statistics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -256,7 +263,7 @@ def _sample(move: tuple[Any, ...], start: float) -> Sample:
     )
 
 
-def _results(client: Client, keys: Sequence[Key], futures: Sequence[Future]) -> dict[Key, Matrix]:
+def _results(client: Client, keys: Sequence[Key]) -> dict[Key, Matrix]:
     """Fetch the results past the device: to read them through it would move them all again."""
     found: dict[Key, Matrix] = {}
     for part in client.run(_peek, keys=list(keys)).values():

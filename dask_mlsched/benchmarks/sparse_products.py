@@ -10,8 +10,10 @@ import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import dask.array as da
+import numpy as np
 import scipy.sparse
 from dask.typing import Key
 
@@ -78,13 +80,15 @@ def galerkin(directory: Path, seed: int, *, grid: int, tiles: int, coarse_tiles:
     directory
         Where the tiles' files go.
     seed
-        Unused: the matrices are given.
+        Of the random vectors from which pyamg estimates a spectral radius.
     grid
         Points a side; A has ``2 * grid**2`` rows.
     tiles, coarse_tiles
         Tiles a side of the fine level, and of the coarse one.
     """
-    restriction, operator, prolongation = (scipy.sparse.csr_matrix(m) for m in _two_levels(grid))
+    restriction, operator, prolongation = (
+        scipy.sparse.csr_matrix(m) for m in _two_levels(grid, seed)
+    )
     fine, coarse = prolongation.shape
     rows, columns = even_sizes(fine, tiles), even_sizes(coarse, coarse_tiles)
     r = sparse_array(restriction, columns, rows, directory, "R")
@@ -113,12 +117,23 @@ def _dot(left: da.Array, right: da.Array) -> da.Array:
     with warnings.catch_warnings():
         # dask.array warns that the result has more chunks than the operands: it is meant to.
         warnings.simplefilter("ignore", da.PerformanceWarning)
-        return left.dot(right)
+        product: da.Array = left.dot(right)
+    return product
 
 
 @cache
-def _two_levels(grid: int) -> tuple[Matrix, Matrix, Matrix]:
+def _two_levels(grid: int, seed: int) -> tuple[Matrix, Matrix, Matrix]:
     pyamg = require("pyamg", _PURPOSE)
+    # pyamg estimates spectral radii from random vectors, and knows only numpy's global generator.
+    state = np.random.get_state()  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        return _smoothed_aggregation(pyamg, grid)
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+
+
+def _smoothed_aggregation(pyamg: ModuleType, grid: int) -> tuple[Matrix, Matrix, Matrix]:
     operator, modes = pyamg.gallery.linear_elasticity((grid, grid), format="bsr")
     solver = pyamg.smoothed_aggregation_solver(operator, B=modes, max_levels=2, max_coarse=10)
     finest = solver.levels[0]

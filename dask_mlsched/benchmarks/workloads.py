@@ -56,7 +56,7 @@ class Workload:
         return self.builder(directory, seed, **chosen)
 
 
-def noop(directory: Path, seed: int, *, tasks: int) -> Problem:
+def noop(_directory: Path, seed: int, *, tasks: int) -> Problem:
     """Build `tasks` independent tasks that do nothing: what scheduling itself costs."""
     result = da.map_blocks(_noop, chunks=((1,) * tasks,), dtype=float, meta=np.empty(0))
 
@@ -100,8 +100,8 @@ WORKLOADS: Mapping[str, Workload] = {
             "block-sparse",
             "block-sparse product accumulated along k, after TTG",
             block_sparse,
-            full={"tiles": 16, "smallest": 128, "largest": 320, "density": 0.4},
-            quick={"tiles": 6, "smallest": 64, "largest": 160},
+            full={"tiles": 20, "smallest": 96, "largest": 256, "density": 0.3},
+            quick={"tiles": 8},
         ),
         Workload(
             "gemm",

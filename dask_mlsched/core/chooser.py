@@ -34,6 +34,12 @@ _SUCCESSORS: Final = 32
 #: So many tasks in Dask's order stand beside a policy's own view of the parked tasks.
 _IN_ORDER: Final = 4
 
+#: A task of a prefix that has not run yet counts as long as this, as it does in Dask.
+_UNKNOWN_SECONDS: Final = 0.5
+
+#: Fetching from another worker takes this long however little it is, as work stealing has it.
+_SENDING_SECONDS: Final = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -63,7 +69,7 @@ class Chooser:
     #: Seconds that all decisions took.
     total_seconds: float
 
-    def __init__(  # noqa: PLR0913 - the controller's tables, one parameter each
+    def __init__(
         self,
         graph: TaskGraph,
         devices: dict[int, Device],
@@ -77,7 +83,7 @@ class Chooser:
         self._levels = levels
         self._settings = settings
         self._stopwatch = stopwatch
-        self._rng = random.Random(settings.seed)  # noqa: S311 - a schedule is no secret
+        self._rng = random.Random(settings.seed)
         self.fits = False
         self.guard: PolicyGuard | None = None
         self.set_policy(policy)
@@ -169,24 +175,29 @@ class Chooser:
         return tasks or self._from_elsewhere(level, worker)
 
     def _from_elsewhere(self, level: ParkedTasks, worker: int) -> list[int]:
-        """Take a task away from its home where waiting there takes longer than moving it."""
+        """Take a task away from its home, for a thread that would have nothing to do."""
+        device, graph = self._devices[worker], self._graph
         home = level.busiest_home(besides=worker)
-        if home is None:
+        if home is None or len(device.in_flight) >= device.threads:
             return []
-        graph = self._graph
         tasks = level.at_home_in_order(home, _IN_ORDER)
-        bytes_here = {
-            task: self._devices[worker].residency.missing_bytes(
+        bytes_to_send = {
+            task: device.residency.missing_bytes(
                 (dep, graph.nbytes[dep]) for dep in graph.dependencies[task]
             )
             for task in tasks
         }
-        task = min(tasks, key=lambda t: (bytes_here[t], graph.priority[t]))
-        # Tasks of lower user priority wait behind this level, so it may not leave a slot empty.
+        task = min(tasks, key=lambda t: (bytes_to_send[t], graph.priority[t]))
+        # Tasks of lower user priority wait behind this level, so it may not leave a thread idle.
         if len(self._levels) == 1:
-            waiting = level.home_count(home) / self._devices[home].threads
-            wait_seconds = waiting * graph.expected_seconds(task)
-            if bytes_here[task] / self._settings.network_bandwidth > wait_seconds:
+            finished = graph.prefixes[graph.prefix[task]].finished
+            seconds = graph.expected_seconds(task) if finished else _UNKNOWN_SECONDS
+            there = self._devices[home]
+            # What its idle threads take at once does not wait.
+            waiting = level.home_count(home) - max(0, there.threads - len(there.in_flight))
+            waiting_there = waiting / there.threads * seconds
+            sending = bytes_to_send[task] / self._settings.network_bandwidth + _SENDING_SECONDS
+            if sending > waiting_there:
                 return []
         return [task]
 

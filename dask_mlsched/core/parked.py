@@ -101,7 +101,7 @@ class ParkedTasks:
         self._set_home(task, home)
 
     def at_home(self, worker: int | None) -> list[int]:
-        """List all tasks whose home is the worker, in no order. Looks at every entry of one heap."""
+        """List all tasks whose home is the worker, in no order; looks at all entries of a heap."""
         tasks = {task for _, task in self._by_home.get(worker, ())}
         return [task for task in tasks if task in self._home and self._home[task] == worker]
 

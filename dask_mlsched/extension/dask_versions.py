@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import distributed
 from distributed.scheduler import Scheduler, TaskState
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 try:
     from distributed.shuffle._core import P2PBarrierTask
@@ -54,7 +54,7 @@ def check(scheduler: Scheduler, version: str = distributed.__version__) -> None:
     UnsupportedDaskError
         If it is too old, or lacks something that we use.
     """
-    if Version(version) < Version(OLDEST):
+    if _too_old(version):
         msg = (
             f"the scheduler runs distributed {version}; dask_mlsched needs {OLDEST} or newer: "
             "pip install --upgrade 'dask[distributed]' there"
@@ -70,6 +70,14 @@ def check(scheduler: Scheduler, version: str = distributed.__version__) -> None:
             "dask_mlsched uses: it is too new; install a newer dask_mlsched or an older distributed"
         )
         raise UnsupportedDaskError(msg)
+
+
+def _too_old(version: str) -> bool:
+    try:
+        return Version(version) < Version(OLDEST)
+    except InvalidVersion:
+        # A source tree that was never installed calls itself "unknown": what it has will tell.
+        return False
 
 
 def is_p2p_barrier(run_spec: Any) -> bool:  # noqa: ANN401 - whatever a task runs

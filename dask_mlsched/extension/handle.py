@@ -25,6 +25,7 @@ class Handle:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._uninstalled = False
 
     def __repr__(self) -> str:
         """Name the cluster."""
@@ -62,23 +63,22 @@ class Handle:
 
     def uninstall(self) -> Any:  # noqa: ANN401
         """Give all parked tasks back to Dask and leave; doing it again does nothing."""
-        if self._client.status not in ("running", "connecting"):
+        if self._uninstalled or self._client.status not in ("running", "connecting"):
             # With its client, a synchronous handle has lost its event loop.
             return _nothing() if self._client.asynchronous else None
         return self._client.sync(self._uninstall)
 
     async def _call(self, name: str, **kwargs: Any) -> Any:  # noqa: ANN401
-        try:
-            return await getattr(self._client.scheduler, name)(**kwargs)
-        except (AttributeError, KeyError, ValueError) as error:
-            if name not in str(error):
-                raise
+        answer = await getattr(self._client.scheduler, name)(**kwargs)
+        # A scheduler answers None to a call that it does not know; ours never do.
+        if answer is None:
             msg = "mlsched is not installed on this cluster; call dask_mlsched.install(client)"
-            raise NotInstalledError(msg) from error
+            raise NotInstalledError(msg)
+        return answer
 
     async def _set(self, **kwargs: str) -> None:
         problem = await self._call("mlsched_set", **kwargs)
-        if problem is not None:
+        if problem:
             raise ConfigError(problem)
 
     async def _uninstall(self) -> None:
@@ -86,7 +86,8 @@ class Handle:
             await self._call("mlsched_uninstall")
         except (NotInstalledError, OSError):
             # It is gone already, alone or with its scheduler (Dask's CommClosedError is an OSError).
-            return
+            pass
+        self._uninstalled = True
 
 
 def install(client: Client, **settings: Any) -> Any:  # noqa: ANN401 - Handle, or an awaitable of one

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def add_handlers(plugin: MLSchedulerPlugin) -> None:
-    """Let clients reach the plugin through the scheduler's own calls."""
+    """Let clients reach the plugin through the scheduler's own calls.
+
+    None of them answers None, which is what a scheduler says when it does not know a call.
+    """
 
     def mlsched_status() -> dict[str, Any]:
         return plugin.snapshot()
@@ -21,7 +24,7 @@ def add_handlers(plugin: MLSchedulerPlugin) -> None:
     def mlsched_explain(key: Key) -> dict[str, Any]:
         return plugin.explain(key)
 
-    def mlsched_set(mode: str | None = None, policy: str | None = None) -> str | None:
+    def mlsched_set(mode: str | None = None, policy: str | None = None) -> str:
         # Users get one line about their value, not a traceback of the scheduler's.
         try:
             if policy is not None:
@@ -30,7 +33,7 @@ def add_handlers(plugin: MLSchedulerPlugin) -> None:
                 plugin.set_mode(checked("mode", mode))
         except ConfigError as error:
             return str(error)
-        return None
+        return ""
 
     async def mlsched_uninstall() -> int:
         return await plugin.uninstall()

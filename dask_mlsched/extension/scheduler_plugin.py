@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import math
 import random
 import time
 from collections import Counter, OrderedDict
@@ -129,7 +130,6 @@ class MLSchedulerPlugin(SchedulerPlugin):
         await scheduler.register_worker_plugin(
             None, dumps(worker_plugin), name=MLWorkerPlugin.name, idempotent=False
         )
-        # No `await` from here on: Dask adds the plugin in the same tick, so no callback is missed.
         if scheduler.status in (Status.closing, Status.closed):
             return
         heard = self._take_over()
@@ -138,10 +138,19 @@ class MLSchedulerPlugin(SchedulerPlugin):
         remote.add_handlers(self)
         self._check = PeriodicCallback(self._periodic_check, self.config.check_interval * 1000)
         self._check.start()
-        self.update_activity()
-        # What workers have said until now went past this plugin.
-        for said, msg in () if heard else scheduler.get_events(TOPIC):
-            if said >= started:
+        # Dask adds the plugin when this returns; only then does it hear of what it brings about.
+        asyncio.get_running_loop().call_soon(self._begin, math.inf if heard else started)
+
+    def _begin(self, unheard_since: float) -> None:
+        """Begin to work, with what the scheduler knows and what workers have said meanwhile."""
+        if self._check is None:
+            return
+        self._guarded("start", self.update_activity)
+        if not self.manages:
+            # What an earlier plugin had parked, nobody else would ever send off.
+            self._give_back()
+        for said, msg in self.scheduler.get_events(TOPIC):
+            if said >= unheard_since:
                 self.log_event(TOPIC, msg)
 
     def _take_over(self) -> bool:
@@ -149,7 +158,11 @@ class MLSchedulerPlugin(SchedulerPlugin):
 
         Dask does not tell a plugin that another one is registered in its place.
         """
-        earlier = {n: p for n, p in self.scheduler.plugins.items() if isinstance(p, MLSchedulerPlugin)}
+        earlier = {
+            name: plugin
+            for name, plugin in self.scheduler.plugins.items()
+            if isinstance(plugin, MLSchedulerPlugin) and plugin is not self
+        }
         for name, plugin in earlier.items():
             plugin.stop(release=False)
             # Dask would warn that it overwrites a plugin.

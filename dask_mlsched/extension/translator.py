@@ -120,7 +120,9 @@ class Translator:
         now = monotonic()
         seen = self._state[number]
         if state == "processing":
-            if seen in (TaskState.WAITING, TaskState.PARKED, TaskState.SENT):
+            if seen != TaskState.RUNNING:
+                if seen == TaskState.COMPUTED:
+                    self._leave(number, seen, now)
                 assert ts.processing_on is not None
                 worker = self.worker(ts.processing_on)
                 handle(ev.TaskStarted(now, number, worker))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dask_mlsched.core.controller import _HOLDERS, WIDE, Controller
+from dask_mlsched.core.controller import _BRIDGE, _HOLDERS, WIDE, Controller
 from dask_mlsched.core.graph import TaskGraph, TaskState
 from dask_mlsched.core.residency import Residency
 
@@ -72,7 +72,7 @@ def check_slots(controller: Controller) -> None:
     assert set(controller._where) == on_a_worker
     with_room = set()
     for worker, device in controller.devices.items():
-        assert len(device.in_flight) <= device.threads + settings.lookahead
+        assert len(device.in_flight) <= device.threads + max(settings.lookahead, _BRIDGE)
         assert all(controller._where[task] == worker for task in device.in_flight)
         if not device.paused and len(device.in_flight) < device.threads + settings.lookahead:
             with_room.add(worker)

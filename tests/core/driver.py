@@ -315,7 +315,9 @@ class VirtualDask:
 
     def _forget_if_possible(self, key: str) -> None:
         task = self.tasks.get(key)
-        if task is None or task.wanted or task.dependents or task.state not in ("released", "erred"):
+        if task is None or task.wanted or task.dependents:
+            return
+        if task.state not in ("released", "erred"):
             return
         self.handle(ev.TaskForgotten(self.now, task.number))
         del self.tasks[key]
@@ -449,6 +451,11 @@ class VirtualDask:
         instructions = self.handle(ev.Decide(self.now))
         self.instructions += instructions
         runs = [each for each in instructions if isinstance(each, ev.Run)]
+        if not self.controller.chooser.fits:
+            lookahead = self.controller.settings.lookahead
+            for run in runs:
+                device = self.controller.devices[run.worker]
+                assert len(device.in_flight) <= device.threads + lookahead
         for place, run in enumerate(runs):
             task = self.tasks[self.key(run.task)]
             self.deadlines.pop(run.worker, None)

@@ -126,6 +126,26 @@ def test_a_task_stays_at_home_where_moving_takes_longer_than_waiting():
     assert [run.worker for run in dask.runs[1:]] == [0]
 
 
+def test_no_task_leaves_its_home_only_to_wait_elsewhere():
+    dask = VirtualDask(network_bandwidth=1e9, lookahead=1)
+    dask.join(0)
+    dask.join(1)
+    dask.scatter("x", 20, [0])
+    dask.submit("\n".join(f"x -> p-{i}" for i in range(5)))
+    dask.decide()
+    assert [run.worker for run in dask.runs] == [0, 1, 0]
+
+
+def test_an_idle_home_keeps_its_tasks_though_another_worker_is_asked_first():
+    dask = VirtualDask(network_bandwidth=1e9, lookahead=0)
+    dask.join(0)
+    dask.join(1, threads=2)
+    dask.scatter("x", 20, [1])
+    dask.submit("x -> p-0\nx -> p-1")
+    dask.decide()
+    assert [run.worker for run in dask.runs] == [1, 1]
+
+
 def test_the_task_that_leaves_is_the_one_with_fewest_bytes_missing_here():
     dask = VirtualDask(network_bandwidth=1e9, lookahead=0)
     dask.join(0)
@@ -286,6 +306,15 @@ def test_the_successor_that_misses_least_is_waited_for_and_the_first_of_equals()
     assert dask.key(option.successor) == "s-2"
 
 
+def test_of_very_many_successors_some_are_looked_at():
+    dask = ready(Scripted(), "new -> r")
+    dask.submit("\n".join(f"r new -> s-{i}" for i in range(100)))
+    dask.decide()
+    option = offered(dask)
+    assert option is not None
+    assert option.missing_bytes == 0
+
+
 # What becomes of a hold
 
 
@@ -433,6 +462,7 @@ def test_what_fits_in_sum_but_not_on_its_device_does_not_fit():
     dask = VirtualDask(Scripted(), lookahead=0)
     dask.join(0, limit=100)
     dask.join(1, limit=100)
+    dask.pause(1)
     dask.scatter("large", 110, [0])
     dask.submit("a")
     dask.run()

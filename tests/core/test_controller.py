@@ -13,7 +13,7 @@ from core.graphs import Drawn, gemm
 from core.scripted import Scripted, first, hold
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.chooser import Settings
-from dask_mlsched.core.controller import WIDE, Controller, IllegalEvent
+from dask_mlsched.core.controller import _BRIDGE, WIDE, Controller, IllegalEvent
 from dask_mlsched.core.graph import TaskState
 from dask_mlsched.core.policies import Greedy, GreedyHold, Situation
 
@@ -221,6 +221,17 @@ def test_the_least_busy_worker_comes_first():
     assert [worker for _, worker in sent(dask)] == [0, 1, 1, 0, 1, 1]
 
 
+def test_the_least_busy_worker_comes_first_in_later_passes_too():
+    dask = VirtualDask(lookahead=1)
+    dask.join(0, threads=2)
+    dask.submit("a")
+    dask.decide()
+    dask.join(1, threads=1)
+    dask.submit("b")
+    dask.decide()
+    assert sent(dask) == [("a", 0), ("b", 1)]
+
+
 def test_dasks_order_is_kept_without_a_policy():
     dask = VirtualDask(lookahead=0)
     dask.join(0)
@@ -257,6 +268,44 @@ def test_no_more_than_threads_and_lookahead_are_in_flight():
     while (time := dask.next_time()) is not None:
         dask.advance(time)
         assert len(dask.controller.devices[0].in_flight) <= 4
+
+
+def in_flight_after_the_first(seconds: float, limit: int = 1000, **settings: float) -> int:
+    """Count what one thread is given once it is known how long tasks take."""
+    dask = VirtualDask(**{"lookahead": 0, **settings})
+    dask.join(0, limit=limit)
+    dask.submit(" ".join(f"a-{i}" for i in range(30)), seconds=seconds)
+    dask.decide()
+    assert len(dask.controller.devices[0].in_flight) == 1 + settings.get("lookahead", 0)
+    dask.finish("a-0")
+    dask.decide()
+    count = len(dask.controller.devices[0].in_flight)
+    dask.run()
+    return count
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (1.0, 1),
+        (0.020, 1),
+        (0.006, 2),  # 6 ms are too short for the way there and back, 12 ms are not
+        (0.003, 4),
+        (0.0, 1 + _BRIDGE),
+    ],
+)
+def test_where_everything_fits_short_tasks_bridge_the_way_to_the_worker_and_back(
+    seconds: float, expected: int
+):
+    assert in_flight_after_the_first(seconds) == expected
+
+
+def test_where_memory_is_short_no_task_is_sent_early_to_bridge_the_way():
+    assert in_flight_after_the_first(0.0, limit=50) == 1
+
+
+def test_the_lookahead_may_be_longer_than_the_bridge():
+    assert in_flight_after_the_first(0.0, lookahead=20) == 21
 
 
 def test_without_a_worker_nothing_is_sent():
@@ -620,6 +669,28 @@ def test_what_was_lost_with_a_worker_is_computed_again(policy: Any, told_last: b
     assert len(dask.keys("memory")) == 9
 
 
+@pytest.mark.parametrize("rejoined", [True, False])
+@pytest.mark.parametrize(
+    ("event", "state"),
+    [
+        (ev.TaskStopped(2.0, TASK), SENT),
+        (ev.TaskStopped(2.0, TASK), RUNNING),
+        (ev.TaskFinished(2.0, TASK, 7, 1.0), RUNNING),
+    ],
+)
+def test_tasks_may_end_after_their_worker_has_left(
+    event: ev.Event, state: TaskState, rejoined: bool
+):
+    controller = controller_with(state)
+    controller.handle(ev.WorkerLeft(1.0, 0))
+    check(controller)
+    if rejoined:  # another worker, with the same number
+        controller.handle(ev.WorkerJoined(1.0, 0, 1, 100))
+    controller.handle(event)
+    assert controller.graph.state[TASK] == TRANSITIONS[type(event), state]
+    check(controller)
+
+
 # Wide arrays
 
 
@@ -665,5 +736,5 @@ def test_a_home_is_found_among_very_many_holders():
     dask.scatter("everywhere", 10, range(40))
     dask.scatter("here", 5, [7])
     dask.submit("everywhere here -> p")
-    dask.decide()
-    assert sent(dask) == [("p", 7)]
+    (level,) = dask.controller.levels.values()
+    assert level.home(dask.number("p")) == 7

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -25,8 +25,8 @@ from dask_mlsched.core import events as ev
 from dask_mlsched.core.policies import Greedy, GreedyHold, Policy, Situation
 
 #: Around the limits on devices: some arrays are nothing, some fit by themselves, some nowhere.
-NBYTES = st.sampled_from([0, 1, 5, 10, 20, 40, 90, 150])
-LIMITS = st.sampled_from([None, 1, 50, 100])
+NBYTES = st.sampled_from([0, 1, 5, 10, 10, 20, 20, 40, 90, 150])
+LIMITS = st.sampled_from([None, 1, 50, 50, 100, 100])
 WORKERS = st.integers(0, 3)
 KEPT = 40
 
@@ -43,10 +43,10 @@ class DrawnTask(NamedTuple):
 TASKS = st.builds(
     DrawnTask,
     NBYTES,
-    st.sampled_from([0.5, 1.0, 2.5, 4.0]),
-    st.lists(st.integers(1, 10), max_size=3, unique=True),
-    st.sampled_from([False, False, True]),
-    st.sampled_from([False] * 7 + [True]),
+    st.sampled_from([0.0, 0.004, 0.5, 1.0, 2.5, 4.0]),
+    st.lists(st.integers(1, 10), min_size=1, max_size=3, unique=True),
+    st.sampled_from([False] * 5 + [True]),
+    st.sampled_from([False] * 9 + [True]),
 )
 
 
@@ -87,6 +87,8 @@ class ControllerMachine(RuleBasedStateMachine):
         bandwidth=st.sampled_from([1.0, 100.0]),
         failures=st.sampled_from([1, 5, 1000]),
         time_budget=st.sampled_from([1.0, 1.0, 1.0, 0.0]),
+        workers=st.lists(st.tuples(st.integers(1, 3), LIMITS), min_size=1, max_size=3),
+        tasks=st.lists(TASKS, min_size=10, max_size=30),
     )
     def start(
         self,
@@ -96,6 +98,8 @@ class ControllerMachine(RuleBasedStateMachine):
         bandwidth: float,
         failures: int,
         time_budget: float,
+        workers: list[tuple[int, int | None]],
+        tasks: list[DrawnTask],
     ) -> None:
         rng = random.Random(seed)
         self.dask = VirtualDask(
@@ -110,7 +114,10 @@ class ControllerMachine(RuleBasedStateMachine):
             seed=seed,
         )
         self.graphs = 0
-        self.dask.join(0, threads=1, limit=50)
+        for worker, (threads, limit) in enumerate(workers):
+            self.dask.join(worker, threads, limit)
+        self.submit(tasks, user=0)
+        self.dask.decide()
 
     def draw(self, data: st.DataObject, *states: Any) -> str:
         return data.draw(st.sampled_from(self.dask.keys(*states)))
@@ -123,7 +130,10 @@ class ControllerMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.dask.tasks) < KEPT)
     @rule(tasks=st.lists(TASKS, min_size=1, max_size=8), user=st.sampled_from([0, 0, 0, 1]))
     def graph_arrives(self, tasks: list[DrawnTask], user: int) -> None:
-        """New tasks, on top of each other and of what is known already."""
+        self.submit(tasks, user)
+
+    def submit(self, tasks: list[DrawnTask], user: int) -> None:
+        """Send new tasks, on top of each other and of what is known already."""
         self.graphs += 1
         known = [key for key, task in self.dask.tasks.items() if task.state != "erred"]
         drawn = Drawn()
@@ -136,9 +146,10 @@ class ControllerMachine(RuleBasedStateMachine):
             wanted += [key] * task.wanted
             dasks_own += [key] * task.dasks_own
             known.append(key)
+        leaves = drawn.dependencies.keys() - {d for ds in drawn.dependencies.values() for d in ds}
         self.dask.submit(
             drawn,
-            wanted=wanted or None,
+            wanted=sorted(leaves.union(wanted)),
             dasks_own=dasks_own,
             priority=user,
             seconds=seconds,
@@ -174,11 +185,12 @@ class ControllerMachine(RuleBasedStateMachine):
     def decide_but_workers_are_gone(self, places: set[int]) -> None:
         self.dask.decide(refuse=places)
 
-    @rule()
-    def advance(self) -> None:
-        time = self.dask.next_time()
-        if time is not None:
-            self.dask.advance(time)
+    @rule(steps=st.integers(1, 5))
+    def advance(self, steps: int) -> None:
+        for _ in range(steps):
+            time = self.dask.next_time()
+            if time is not None:
+                self.dask.advance(time)
 
     @rule(seconds=st.sampled_from([0.001, 0.1, 10.0]))
     def time_passes(self, seconds: float) -> None:
@@ -286,8 +298,10 @@ class ControllerMachine(RuleBasedStateMachine):
 
 TestControllerMachine = ControllerMachine.TestCase
 TestControllerMachine.settings = settings(
-    max_examples=80,
+    max_examples=100,
     stateful_step_count=40,
     deadline=None,
+    # Not the phase that explains: it traces every line, and takes minutes.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -10,10 +10,10 @@ from distributed import Client, Event, Scheduler, Worker
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.scheduler import TaskState
 from distributed.utils_test import wait_for_state
-from live_scheduler import cluster_test
-from sample_tasks import Counter, inc, wait_then
 
 from dask_mlsched.extension import parking
+from live_scheduler import cluster_test
+from sample_tasks import Counter, inc, wait_then
 
 pytestmark = pytest.mark.integration
 

@@ -14,6 +14,14 @@ from distributed import Client, Event, Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.protocol.pickle import dumps
 from distributed.utils_test import wait_for_state
+
+import dask_mlsched
+from dask_mlsched.config import ConfigError
+from dask_mlsched.extension import dask_versions, parking
+from dask_mlsched.extension.dask_versions import UnsupportedDaskError
+from dask_mlsched.extension.reports import TOPIC
+from dask_mlsched.extension.scheduler_plugin import MLSchedulerPlugin
+from dask_mlsched.extension.worker_plugin import MLWorkerPlugin
 from live_scheduler import (
     assert_in_step,
     assert_no_errors,
@@ -23,16 +31,9 @@ from live_scheduler import (
     installed,
     plugin_of,
     plugins_of,
+    until,
 )
 from sample_tasks import added, chunk, inc, slow_inc, total, wait_then
-
-import dask_mlsched
-from dask_mlsched.config import ConfigError
-from dask_mlsched.extension import dask_versions, parking
-from dask_mlsched.extension.dask_versions import UnsupportedDaskError
-from dask_mlsched.extension.reports import TOPIC
-from dask_mlsched.extension.scheduler_plugin import MLSchedulerPlugin
-from dask_mlsched.extension.worker_plugin import MLWorkerPlugin
 
 pytestmark = pytest.mark.integration
 
@@ -46,14 +47,6 @@ def product(c: Client, size: int = 6) -> Any:
 
 
 PRODUCT = 6 * 6 * 10 * 125 * 5.0
-
-
-async def until(condition: Any) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen in ten seconds")
 
 
 # Coming

@@ -1,0 +1,23 @@
+"""`dask mlsched …`: parse, call, print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from dask_mlsched.cli.options import Group
+
+
+def _commands() -> Sequence[click.Command]:
+    from dask_mlsched.cli.commands import bench, demo, overhead
+
+    return bench, demo, overhead
+
+
+#: The entry point: `dask` adds it to its own commands.
+mlsched = Group(
+    "mlsched",
+    help="Memory-aware scheduling for clusters whose arrays do not fit on the device.",
+    load=_commands,
+)

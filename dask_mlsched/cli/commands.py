@@ -1,0 +1,253 @@
+"""The commands of `dask mlsched`.
+
+What a user got wrong ends with one line on standard error and exit code 2, before anything runs;
+a run that fails ends with one line and exit code 1. Progress goes to standard error, results to
+standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from dask_mlsched.benchmarks import overhead as plugin_overhead
+from dask_mlsched.benchmarks.comparison import Comparison, compare
+from dask_mlsched.benchmarks.optional import require
+from dask_mlsched.benchmarks.problem import Problem
+from dask_mlsched.benchmarks.report import as_json, table
+from dask_mlsched.benchmarks.runner import Conditions, RunFailedError, check_policy
+from dask_mlsched.benchmarks.workloads import DEMO, WORKLOADS, Scale, find
+from dask_mlsched.cli.options import (
+    Checked,
+    Command,
+    complain,
+    missing_packages_are_mistakes,
+    names,
+    output_file,
+)
+from dask_mlsched.extension.quantities import parse_bandwidth, parse_duration, parse_size
+
+#: The best policy so far.
+BEST = "greedy-hold"
+
+
+_WORKLOADS = Checked("names", names(find))
+_POLICIES = Checked("names", names(check_policy))
+_SIZE = Checked("size", lambda text: parse_size("--device-memory", text))
+_BANDWIDTH = Checked("bytes/s", lambda text: parse_bandwidth("--bandwidth", text))
+_LATENCY = Checked("duration", lambda text: parse_duration("--latency", text))
+_COUNT = click.IntRange(min=1)
+_JSON = Checked("file", output_file)
+
+
+@click.command(cls=Command)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("out"),
+    show_default=True,
+    help="Folder for the picture and the figures; made if need be.",
+)
+@click.option("--quick", is_flag=True, help="Small instances: does it work, in a minute.")
+def demo(out: Path, *, quick: bool) -> None:
+    """Run the main job: real input on emulated devices, Dask alone against ours.
+
+    Two products of real sparse matrices and a block-sparse one, each on a device that is several
+    times too small. Writes demo.png and demo.json.
+    """
+    with missing_packages_are_mistakes():
+        require("matplotlib", "the picture")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        complain(f"--out={str(out)!r} cannot be made ({error.strerror}); name another folder")
+    comparisons = _run(DEMO, ("stock", BEST), repeats=1, scale="quick" if quick else "full")
+
+    from dask_mlsched.benchmarks.picture import draw
+
+    draw(comparisons, out / "demo.png")
+    _write_json(str(out / "demo.json"), as_json(comparisons))
+    console = _console()
+    console.print(table(comparisons))
+    console.print(f"Picture: {out / 'demo.png'}   Figures: {out / 'demo.json'}", soft_wrap=True)
+    _check_results(comparisons)
+
+
+@click.command(cls=Command)
+@click.option(
+    "--workload",
+    "workloads",
+    type=_WORKLOADS,
+    default=",".join(DEMO),
+    show_default=True,
+    help=f"One or more, separated by commas: {', '.join(WORKLOADS)}.",
+)
+@click.option(
+    "--policies",
+    type=_POLICIES,
+    default=f"stock,{BEST}",
+    show_default=True,
+    help="One or more, separated by commas; stock is Dask without the plugin.",
+)
+@click.option("--repeats", type=_COUNT, default=3, show_default=True, help="Runs of each policy.")
+@click.option("--json", "json_file", type=_JSON, help="Write the figures here; - is stdout.")
+@click.option("--quick", is_flag=True, help="Small instances.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--memory-ratio",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Working set over device memory. Default: the workload's.",
+)
+@click.option("--device-memory", type=_SIZE, help="Instead of --memory-ratio, such as 64MB.")
+@click.option("--bandwidth", type=_BANDWIDTH, help="Such as 100MB/s. Default: the workload's.")
+@click.option("--latency", type=_LATENCY, default="10us", show_default=True, help="Of each copy.")
+@click.option("--workers", type=_COUNT, default=1, show_default=True)
+@click.option("--threads", type=_COUNT, default=1, show_default=True, help="Of each worker.")
+def bench(
+    workloads: tuple[str, ...],
+    policies: tuple[str, ...],
+    repeats: int,
+    json_file: str | None,
+    *,
+    quick: bool,
+    seed: int,
+    memory_ratio: float | None,
+    device_memory: int | None,
+    **conditions: Any,
+) -> None:
+    """Run workloads on emulated devices, each policy in turn, each run on a fresh cluster."""
+    if memory_ratio is not None and device_memory is not None:
+        complain(
+            f"--memory-ratio={memory_ratio:g} and --device-memory={device_memory} "
+            "both set the device memory; give one of them"
+        )
+    comparisons = _run(
+        workloads,
+        policies,
+        repeats=repeats,
+        scale="quick" if quick else "full",
+        seed=seed,
+        memory_ratio=memory_ratio,
+        device_memory=device_memory,
+        **conditions,
+    )
+    if json_file is not None:
+        _write_json(json_file, as_json(comparisons))
+    if json_file != "-":
+        _console().print(table(comparisons))
+    _check_results(comparisons)
+
+
+@click.command(cls=Command)
+@click.option("--tasks", type=_COUNT, default=20_000, show_default=True)
+@click.option("--pairs", type=_COUNT, default=5, show_default=True, help="Of runs, in each case.")
+@click.option("--workers", type=_COUNT, default=2, show_default=True)
+@click.option("--json", "json_file", type=_JSON, help="Write the figures here; - is stdout.")
+def overhead(tasks: int, pairs: int, workers: int, json_file: str | None) -> None:
+    """Measure what the plugin costs where it cannot help: no-op tasks, with it and without."""
+    results = []
+    with _progress() as progress:
+        for case in plugin_overhead.CASES:
+            bar = progress.add_task(case.name, total=pairs)
+            results.append(
+                plugin_overhead.measure(
+                    case,
+                    tasks=tasks,
+                    pairs=pairs,
+                    workers=workers,
+                    on_pair=partial(_advance, progress, bar),
+                )
+            )
+    if json_file is not None:
+        _write_json(json_file, plugin_overhead.as_json(results))
+    if json_file != "-":
+        _console().print(plugin_overhead.table(results))
+
+
+def _run(
+    workloads: Sequence[str],
+    policies: Sequence[str],
+    *,
+    repeats: int,
+    scale: Scale,
+    seed: int = 0,
+    memory_ratio: float | None = None,
+    device_memory: int | None = None,
+    bandwidth: float | None = None,
+    latency: float = 1e-5,
+    workers: int = 1,
+    threads: int = 1,
+) -> list[Comparison]:
+    steps = len(policies) * repeats
+    comparisons: list[Comparison] = []
+    with tempfile.TemporaryDirectory(prefix="mlsched-") as folder, _progress() as progress:
+        bar = progress.add_task("reading the matrices", total=len(workloads) * steps)
+        with missing_packages_are_mistakes():
+            # All of them now: what is missing shows before the first run, not after minutes.
+            problems = [find(name).build(Path(folder), seed, scale) for name in workloads]
+        for problem in problems:
+            limit = device_memory or problem.device_memory_limit(memory_ratio)
+            conditions = Conditions(
+                device_memory_limit=limit,
+                bandwidth=bandwidth or problem.bandwidth,
+                latency=latency,
+                workers=workers,
+                threads_per_worker=threads,
+            )
+            before = len(comparisons) * steps
+
+            def on_step(
+                number: int, policy: str, share: float, problem: Problem = problem, n: int = before
+            ) -> None:
+                text = f"{problem.workload}, {policy}"
+                progress.update(bar, completed=n + number + share, description=text)
+
+            try:
+                comparisons.append(compare(problem, conditions, policies, repeats, on_step))
+            except RunFailedError as error:
+                raise click.ClickException(str(error)) from error
+        progress.update(bar, completed=len(workloads) * steps, description="done")
+    return comparisons
+
+
+def _advance(progress: Progress, bar: TaskID, done: float) -> None:
+    progress.update(bar, completed=done)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description:<34}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def _console() -> Console:
+    console = Console()
+    # Written to a file or a pipe, a table must not be cut to the width of nothing.
+    return console if console.is_terminal else Console(width=110)
+
+
+def _write_json(where: str, content: object) -> None:
+    text = json.dumps(content, indent=2, allow_nan=False)
+    if where == "-":
+        click.echo(text)
+        return
+    Path(where).write_text(text + "\n")
+
+
+def _check_results(comparisons: Sequence[Comparison]) -> None:
+    wrong = [c.problem.workload for c in comparisons if not c.results_equal]
+    if wrong:
+        message = f"results differ between runs, or from the reference: {', '.join(wrong)}"
+        raise click.ClickException(message)
