@@ -45,7 +45,7 @@ def _load(name: str) -> dict[str, Any]:
     return cast("dict[str, Any]", yaml.safe_load(text))
 
 
-def _lookup(tree: dict[str, Any], key: str) -> Any:  # noqa: ANN401 - YAML holds anything
+def _lookup(tree: dict[str, Any], key: str) -> Any:
     value: Any = tree
     for part in key.split("."):
         value = value[part]
@@ -71,7 +71,7 @@ class Config:
     explain_length: int
 
     @classmethod
-    def read(cls, **overrides: Any) -> Config:  # noqa: ANN401 - checked one by one
+    def read(cls, **overrides: Any) -> Config:
         """Read Dask's configuration; a keyword takes the place of its setting.
 
         Raises
@@ -91,7 +91,7 @@ class Config:
         return cls(**values)
 
 
-def check_overrides(**overrides: Any) -> None:  # noqa: ANN401 - checked one by one
+def check_overrides(**overrides: Any) -> None:
     """Check keywords for `Config.read` without reading anything.
 
     Raises
@@ -106,7 +106,7 @@ def check_overrides(**overrides: Any) -> None:  # noqa: ANN401 - checked one by 
         checked(name, value)
 
 
-def checked(name: str, value: Any) -> Any:  # noqa: ANN401 - one function for every type
+def checked(name: str, value: Any) -> Any:
     """Check one setting and bring it to its unit."""
     # YAML 1.1 reads a bare `off` as false.
     if name == "mode" and value is False:
@@ -152,7 +152,7 @@ def _parse_bandwidth(value: str | float) -> float:
     return float(parse_bytes(value.removesuffix("/s") if isinstance(value, str) else value))
 
 
-def _positive(name: str, value: Any, expected: str, parse: Any) -> float:  # noqa: ANN401
+def _positive(name: str, value: Any, expected: str, parse: Any) -> float:
     try:
         number = float(parse(value))
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -13,14 +13,14 @@ from typing import Any
 from unittest import mock
 
 import dask
-import distributed
 from dask._expr import LLGExpr
 from dask._task_spec import Task, TaskRef
-from dask_mlsched.extension.reports import TOPIC
 from distributed import Scheduler
 from distributed.comm.core import CommClosedError
 from distributed.protocol.serialize import Serialized, serialize, to_serialize
 from distributed.scheduler import ClientState
+
+from dask_mlsched.extension.reports import TOPIC
 
 CLIENT = "client"
 
@@ -50,7 +50,7 @@ class Channel:
     def abort(self) -> None:
         pass
 
-    async def close(self, timeout: float | None = None) -> None:
+    async def close(self, **_: Any) -> None:
         pass
 
     def closed(self) -> bool:
@@ -129,6 +129,13 @@ class FakeWorker:
     def gone(self) -> bool:
         """Whether the scheduler has removed this worker."""
         return self.scheduler.stream_comms.get(self.address) is not self.channel
+
+    @property
+    def spare(self) -> set[Any]:
+        """The arrays that no task here reads: only those does a worker ever drop by itself."""
+        tasks = self.scheduler.tasks
+        in_use = {dep.key for key in self.running for dep in tasks[key].dependencies}
+        return set(self.data) - in_use
 
     def read(self) -> None:
         """Take in what the scheduler has said."""
@@ -274,4 +281,3 @@ _METRICS: dict[str, Any] = {
     "bandwidth": {"total": 1e8, "workers": {}, "types": {}},
     "digests_total_since_heartbeat": {},
 }
-assert distributed.__version__

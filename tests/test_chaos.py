@@ -233,7 +233,7 @@ def test_a_worker_that_is_killed_while_it_loads():
         result = client.submit(total, *sums)
         while not any(entry["loads"] for entry in plugin.reports.totals.values()):
             time.sleep(0.01)
-        victim, ws = next(iter(cluster.scheduler.workers.items()))
+        victim = next(iter(cluster.scheduler.workers))
         pid = client.run(os.getpid, workers=[victim])[victim]
         os.kill(pid, signal.SIGKILL)
         expected = 1250.0 * sum(x + y for x in range(6) for y in range(6, 9))

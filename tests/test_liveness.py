@@ -18,11 +18,9 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import hostile_policies
 import pytest
 from distributed import Scheduler
 from distributed.scheduler import TaskState
-from fake_workers import CLIENT, FakeWorker, start_scheduler, submit
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -33,17 +31,19 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from live_scheduler import assert_in_step, assert_no_errors, assert_nothing_left
 
+import hostile_policies
 from dask_mlsched.extension import parking, scheduler_plugin, translator
 from dask_mlsched.extension.scheduler_plugin import MLSchedulerPlugin
+from fake_workers import CLIENT, FakeWorker, start_scheduler, submit
+from live_scheduler import assert_in_step, assert_no_errors, assert_nothing_left
 
 _COMMON: dict[str, Any] = {
     "deadline": None,
     "suppress_health_check": list(HealthCheck),
 }
 PROFILES = {
-    "default": settings(max_examples=60, stateful_step_count=40, **_COMMON),
+    "default": settings(max_examples=100, stateful_step_count=40, **_COMMON),
     "thorough": settings(max_examples=2000, stateful_step_count=80, **_COMMON),
 }
 
@@ -51,6 +51,8 @@ POLICIES = [
     "random",
     "fifo",
     "greedy",
+    "greedy-hold",
+    "hostile_policies.AlwaysHolds",
     "greedy-hold",
     "hostile_policies.Raises",
     "hostile_policies.GivesNaN",
@@ -63,14 +65,12 @@ MODES = ["off", "observe", "manage", "manage"]
 #: In the plugin's seconds, which pass only when the test says so.
 HOLD_LIMIT = 1.0
 
-LIMITS = st.sampled_from([None, 15, 50, 1000])
+LIMITS = st.sampled_from([15, 30, 60, None, 1000])
 
 index = st.integers(0, 1000)
 
 #: For each task, how far before it those stand that it reads.
-shapes = st.lists(
-    st.lists(st.integers(1, 6), max_size=3, unique=True), min_size=1, max_size=16
-)
+shapes = st.lists(st.lists(st.integers(1, 6), max_size=3, unique=True), min_size=1, max_size=16)
 
 
 class Clock:
@@ -151,11 +151,13 @@ class Cluster(RuleBasedStateMachine):
         self.run(called())
 
     async def settle(self) -> None:
-        for _ in range(4):
+        for _ in range(5):
             await asyncio.sleep(0)
             for worker in self.workers:
                 worker.read()
-        self.workers = [worker for worker in self.workers if not worker.gone]
+                if worker.gone:
+                    worker.comm.abort()
+            self.workers = [worker for worker in self.workers if not worker.gone]
 
     def pick(self, number: int, of: Any) -> Any:
         choices = list(of)
@@ -225,7 +227,9 @@ class Cluster(RuleBasedStateMachine):
         self.run(submit(self.scheduler, graph, asked_for, priority))
 
     @precondition(lambda self: self.wanted)
-    @rule(numbers=st.lists(index, min_size=1, max_size=4), cancel=st.booleans(), force=st.booleans())
+    @rule(
+        numbers=st.lists(index, min_size=1, max_size=4), cancel=st.booleans(), force=st.booleans()
+    )
     def want_no_more(self, numbers: list[int], cancel: bool, force: bool) -> None:
         if not cancel:
             keys = {self.pick(number, self.wanted) for number in numbers}
@@ -297,9 +301,7 @@ class Cluster(RuleBasedStateMachine):
         limit=LIMITS,
         status=st.sampled_from(["running", "paused", "closing_gracefully"]),
     )
-    def disturb(
-        self, what: str, number: int, threads: int, limit: int | None, status: str
-    ) -> None:
+    def disturb(self, what: str, number: int, threads: int, limit: int | None, status: str) -> None:
         """Workers come and go, pause and resume, and lose what they have."""
         if what == "join" or not self.workers:
             self.join(threads, limit)
@@ -319,8 +321,8 @@ class Cluster(RuleBasedStateMachine):
                 self.call(
                     self.scheduler.handle_worker_status_change, status, worker.address, "status"
                 )
-            case "lose array" if worker.data:
-                self.call(worker.lose, self.pick(number, sorted(worker.data)))
+            case "lose array" if worker.spare:
+                self.call(worker.lose, self.pick(number, sorted(worker.spare)))
 
     def join(self, threads: int, limit: int | None) -> None:
         worker = FakeWorker(self.scheduler, self.joined, threads)
@@ -395,9 +397,7 @@ class Cluster(RuleBasedStateMachine):
         """Come, go, and change what the plugin does, in the middle of it all."""
         match what:
             case "restart":
-                self.run(
-                    self.scheduler.restart(wait_for_workers=False, stimulus_id="restart")
-                )
+                self.run(self.scheduler.restart(wait_for_workers=False, stimulus_id="restart"))
             case _ if self.plugin is None or what == "install":
                 self.install(number)
             case "uninstall":
@@ -494,25 +494,27 @@ class Cluster(RuleBasedStateMachine):
         """Let everybody behave; what is wanted must then come to an end."""
         if not any(ws.status.name == "running" for ws in self.scheduler.workers.values()):
             self.join(1, None)
-        for steps in range(10_000):
+        idle = 0
+        for step in range(3_000):
             self.dask_is_valid_and_we_are_in_step()
-            unfinished = [
-                key for key in self.wanted if self.scheduler.tasks[key].state not in ("memory", "erred")
-            ]
-            # A user may have sent a task to a worker that is not there; Dask waits for it as well.
-            unfinished = [key for key in unfinished if not self.waits_for_a_user(key)]
+            unfinished = [key for key in self.wanted if not self.has_ended(key)]
             if not unfinished:
                 break
+            idle = 0 if self.running else idle + 1
+            assert idle < 10, self.stuck(unfinished)
             if self.running:
-                self.work(steps, 1, 10, "finish")
+                self.work(step, 1, 10, "finish")
             elif self.plugin is not None:
                 self.check(HOLD_LIMIT)
-            assert self.running or steps < 9_999, self.stuck(unfinished)
         else:
             raise AssertionError(self.stuck(unfinished))
         if self.plugin is not None:
             self.uninstall()
         assert_nothing_left(self.scheduler)
+
+    def has_ended(self, key: str) -> bool:
+        # A user may have sent a task to a worker that is not there; Dask waits for it as well.
+        return self.scheduler.tasks[key].state in ("memory", "erred") or self.waits_for_a_user(key)
 
     def waits_for_a_user(self, key: str) -> bool:
         """Tell whether something that the task needs may not run where there is a worker."""

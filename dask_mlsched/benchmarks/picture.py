@@ -118,7 +118,7 @@ def _draw_column(part: Any, comparison: Comparison, rows: int) -> None:
     panels = part.subplots(2 * rows, 1, sharex=True, height_ratios=[3, 2] * rows, squeeze=False)
     panels = panels[:, 0]
     limit = comparison.conditions.device_memory_limit * comparison.conditions.workers
-    fastest = max(_highest_rates(lines, edges), default=1.0)
+    fastest = max(_highest_rates(lines, edges)) or 1.0
     for n, (arm, line) in enumerate(zip(arms, lines, strict=True)):
         _draw_residency(panels[2 * n], arm, line, limit, edges[-1])
         _draw_transfers(panels[2 * n + 1], line, edges, fastest)
@@ -150,7 +150,7 @@ def _draw_residency(panel: Any, arm: Arm, line: Series, limit: int, last: float)
     panel.set_ylabel("resident, MB")
     loaded, evicted = megabytes(line.loaded.sum()), megabytes(line.evicted.sum())
     panel.set_title(
-        f"{arm.policy}: {line.end:.1f} s, {loaded} loaded, {evicted} evicted",
+        f"{arm.policy}: {line.end:.1f} s, {loaded} MB loaded, {evicted} MB evicted",
         fontsize=10,
         loc="left",
     )

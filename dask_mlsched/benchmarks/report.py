@@ -15,17 +15,27 @@ from dask_mlsched.benchmarks.comparison import Comparison, Summary
 from dask_mlsched.benchmarks.report_schema import FORMAT, VERSION
 from dask_mlsched.benchmarks.runner import STOCK, Arm
 
+_HEADINGS = (
+    "seconds",
+    "loaded\nMB",
+    "evicted\nMB",
+    "holds",
+    "ratio to\nstock",
+    "results\nequal",
+)
+
 
 def table(comparisons: Sequence[Comparison]) -> Table:
     """Lay the summaries out for a terminal."""
     result = Table(
         title="Each policy against Dask alone (medians; a ratio below 1 is faster)",
         box=box.SIMPLE_HEAD,
-        pad_edge=False,
+        # 80 columns are enough for all of it.
+        padding=0,
     )
     result.add_column("workload", no_wrap=True)
     result.add_column("policy", no_wrap=True)
-    for heading in ("seconds", "loaded", "evicted", "holds", "ratio to\nstock", "results\nequal"):
+    for heading in _HEADINGS:
         result.add_column(heading, justify="right", no_wrap=True)
     for comparison in comparisons:
         for number, summary in enumerate(comparison.summaries()):
@@ -49,9 +59,9 @@ def megabytes(nbytes: float) -> str:
     Examples
     --------
     >>> megabytes(123_456_789), megabytes(1_234_567)
-    ('123 MB', '1.2 MB')
+    ('123', '1.2')
     """
-    return f"{nbytes / 1e6:.0f} MB" if nbytes >= 10e6 else f"{nbytes / 1e6:.1f} MB"
+    return f"{nbytes / 1e6:.0f}" if nbytes >= 10e6 else f"{nbytes / 1e6:.1f}"
 
 
 def _ratio_text(summary: Summary) -> str:

@@ -14,9 +14,15 @@ from distributed.scheduler import Scheduler, TaskState
 from packaging.version import InvalidVersion, Version
 
 try:
-    from distributed.shuffle._core import P2PBarrierTask
+    from distributed.shuffle import _core as shuffle
 except ImportError:  # a Dask that is too new; `check` says so
-    P2PBarrierTask = None
+    shuffle = None  # type: ignore[assignment]  # a module, or its absence
+
+#: The run spec of a shuffle's barrier; None if this Dask has none.
+P2P_BARRIER: type | None = getattr(shuffle, "P2PBarrierTask", None)
+
+#: The installed version.
+VERSION: Final[str] = distributed.__version__  # type: ignore[attr-defined]  # not in its __all__
 
 #: The oldest version that the tests run on.
 OLDEST: Final = "2026.3.0"
@@ -46,7 +52,7 @@ class UnsupportedDaskError(RuntimeError):
     """The installed Dask is too old or too new: one line with the version and the cure."""
 
 
-def check(scheduler: Scheduler, version: str = distributed.__version__) -> None:
+def check(scheduler: Scheduler, version: str = VERSION) -> None:
     """Check that the scheduler's Dask has what we use.
 
     Raises
@@ -62,7 +68,7 @@ def check(scheduler: Scheduler, version: str = distributed.__version__) -> None:
         raise UnsupportedDaskError(msg)
     missing = [f"Scheduler.{name}" for name in _OF_SCHEDULER if not hasattr(scheduler, name)]
     missing += [f"TaskState.{name}" for name in _OF_TASKS if not hasattr(TaskState, name)]
-    if P2PBarrierTask is None:
+    if P2P_BARRIER is None:
         missing.append("distributed.shuffle's P2PBarrierTask")
     if missing:
         msg = (
@@ -80,6 +86,6 @@ def _too_old(version: str) -> bool:
         return False
 
 
-def is_p2p_barrier(run_spec: Any) -> bool:  # noqa: ANN401 - whatever a task runs
+def is_p2p_barrier(run_spec: Any) -> bool:
     """Tell whether a task is the barrier of a P2P shuffle or rechunk."""
-    return P2PBarrierTask is not None and isinstance(run_spec, P2PBarrierTask)
+    return P2P_BARRIER is not None and isinstance(run_spec, P2P_BARRIER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable
 from typing import Any
 
@@ -32,16 +33,16 @@ class Handle:
         scheduler = self._client.scheduler
         return f"<mlsched on {scheduler.address if scheduler else 'a closed cluster'}>"
 
-    def status(self) -> Any:  # noqa: ANN401 - dict, or an awaitable of one
+    def status(self) -> Any:
         """Return what the plugin has done so far, as a dictionary."""
         return self._client.sync(self._call, "mlsched_status")
 
-    def explain(self, key: Key) -> Any:  # noqa: ANN401
+    def explain(self, key: Key) -> Any:
         """Return what became of a task and why: where it ran, what was missing, who decided."""
         key = getattr(key, "key", key)
         return self._client.sync(self._call, "mlsched_explain", key=key)
 
-    def set_mode(self, mode: str) -> Any:  # noqa: ANN401
+    def set_mode(self, mode: str) -> Any:
         """Switch to `off`, `observe` or `manage`.
 
         Raises
@@ -51,7 +52,7 @@ class Handle:
         """
         return self._client.sync(self._set, mode=mode)
 
-    def set_policy(self, policy: str) -> Any:  # noqa: ANN401
+    def set_policy(self, policy: str) -> Any:
         """Switch to another policy.
 
         Raises
@@ -61,14 +62,14 @@ class Handle:
         """
         return self._client.sync(self._set, policy=policy)
 
-    def uninstall(self) -> Any:  # noqa: ANN401
+    def uninstall(self) -> Any:
         """Give all parked tasks back to Dask and leave; doing it again does nothing."""
         if self._uninstalled or self._client.status not in ("running", "connecting"):
             # With its client, a synchronous handle has lost its event loop.
             return _nothing() if self._client.asynchronous else None
         return self._client.sync(self._uninstall)
 
-    async def _call(self, name: str, **kwargs: Any) -> Any:  # noqa: ANN401
+    async def _call(self, name: str, **kwargs: Any) -> Any:
         answer = await getattr(self._client.scheduler, name)(**kwargs)
         # A scheduler answers None to a call that it does not know; ours never do.
         if answer is None:
@@ -82,15 +83,13 @@ class Handle:
             raise ConfigError(problem)
 
     async def _uninstall(self) -> None:
-        try:
+        # It may be gone already, alone or with its scheduler; CommClosedError is an OSError.
+        with contextlib.suppress(NotInstalledError, OSError):
             await self._call("mlsched_uninstall")
-        except (NotInstalledError, OSError):
-            # It is gone already, alone or with its scheduler (Dask's CommClosedError is an OSError).
-            pass
         self._uninstalled = True
 
 
-def install(client: Client, **settings: Any) -> Any:  # noqa: ANN401 - Handle, or an awaitable of one
+def install(client: Client, **settings: Any) -> Any:
     """Install the scheduler extension on a client's cluster.
 
     Parameters

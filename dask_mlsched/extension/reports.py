@@ -65,9 +65,9 @@ class Reports:
             self.resident,
             self._last,
         ):
-            table.pop(worker, None)  # type: ignore[attr-defined]  # dicts of several types
+            table.pop(worker, None)
 
-    def take(self, msg: Any, workers: Container[str]) -> Report | None:  # noqa: ANN401
+    def take(self, msg: Any, workers: Container[str]) -> Report | None:
         """Check and count one message; None if there is nothing to act upon.
 
         A message that is no report is counted and changes nothing.
@@ -132,11 +132,11 @@ class Reports:
         return Report(worker, False, None, moves, resident)
 
 
-def _rows(rows: Any) -> tuple[tuple[Key, int], ...]:  # noqa: ANN401 - not checked yet
+def _rows(rows: Any) -> tuple[tuple[Key, int], ...]:
     return tuple((_key(key), _count(nbytes)) for key, nbytes in rows)
 
 
-def _move(row: Any) -> tuple[Key, str, int, float]:  # noqa: ANN401 - not checked yet
+def _move(row: Any) -> tuple[Key, str, int, float]:
     key, direction, nbytes, seconds = row
     if direction not in ("load", "evict"):
         raise ValueError(f"direction is {direction!r}; expected 'load' or 'evict'")
@@ -145,12 +145,12 @@ def _move(row: Any) -> tuple[Key, str, int, float]:  # noqa: ANN401 - not checke
     return _key(key), direction, _count(nbytes), float(seconds)
 
 
-def _key(key: Any) -> Key:  # noqa: ANN401 - not checked yet
+def _key(key: Any) -> Key:
     hash(key)
     return key  # type: ignore[no-any-return]
 
 
-def _count(number: Any) -> int:  # noqa: ANN401 - not checked yet
+def _count(number: Any) -> int:
     count = operator.index(number)
     if count < 0:
         raise ValueError(f"got {count}; expected at least 0")

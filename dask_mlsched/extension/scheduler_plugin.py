@@ -79,7 +79,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
     controller: Controller | None
     translator: Translator | None
 
-    def __init__(self, **overrides: Any) -> None:  # noqa: ANN401 - checked by Config
+    def __init__(self, **overrides: Any) -> None:
         check_overrides(**overrides)
         self._overrides = overrides
         self.controller = None
@@ -189,7 +189,9 @@ class MLSchedulerPlugin(SchedulerPlugin):
         scheduler = self.scheduler
         for name in [name for name, plugin in scheduler.plugins.items() if plugin is self]:
             scheduler.remove_plugin(name)
-        replaced = any(isinstance(plugin, MLSchedulerPlugin) for plugin in scheduler.plugins.values())
+        replaced = any(
+            isinstance(plugin, MLSchedulerPlugin) for plugin in scheduler.plugins.values()
+        )
         if not replaced and MLWorkerPlugin.name in scheduler.worker_plugins:
             await scheduler.unregister_worker_plugin(None, name=MLWorkerPlugin.name)
         return released
@@ -219,7 +221,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
         if name == "stock":
             return None
         if name in policies.NAMES:
-            return policies.make(name, random.Random(self.config.seed))  # noqa: S311 - no secret
+            return policies.make(name, random.Random(self.config.seed))
         module_name, _, attribute = name.rpartition(".")
         try:
             policy = getattr(importlib.import_module(module_name), attribute)()
@@ -350,7 +352,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
 
     # Dask's callbacks. Each one returns at once while there is nothing to do.
 
-    def update_graph(self, scheduler: Scheduler, *, tasks: list[Key], **_: Any) -> None:  # type: ignore[override]  # noqa: ANN401 - the rest of Dask's keywords
+    def update_graph(self, scheduler: Scheduler, *, tasks: list[Key], **_: Any) -> None:
         """Take in a new graph, and park what can be managed."""
         if self.watches:
             with_states = [ts for key in tasks if (ts := scheduler.tasks.get(key)) is not None]
@@ -370,9 +372,9 @@ class MLSchedulerPlugin(SchedulerPlugin):
         key: Key,
         start: str,
         finish: str,
-        *_: Any,  # noqa: ANN401
+        *_: Any,
         startstops: Iterable[dict[str, Any]] = (),
-        **__: Any,  # noqa: ANN401
+        **__: Any,
     ) -> None:
         """Follow a task to its new state."""
         if self.translator is None or start == finish or self._resync_scheduled:
@@ -394,7 +396,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
             self._guarded("add_worker", self.translator.worker, ws)
             self._schedule_pass()
 
-    def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:  # type: ignore[override]  # noqa: ANN401
+    def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
         """Take the worker's slots and arrays out of the picture."""
         self.reports.forget(worker)
         if self.translator is not None:
@@ -405,12 +407,12 @@ class MLSchedulerPlugin(SchedulerPlugin):
                 parking.keep_alive(scheduler)
             self._schedule_pass()
 
-    def restart(self, scheduler: Scheduler) -> None:  # noqa: ARG002 - Dask's signature
+    def restart(self, scheduler: Scheduler) -> None:
         """Begin anew: Dask has forgotten all tasks, and not every one by a callback."""
         self.decided.clear()
         self._guarded("restart", self._resync)
 
-    def log_event(self, topic: str, msg: Any) -> None:  # noqa: ANN401 - anybody's message
+    def log_event(self, topic: str, msg: Any) -> None:
         """Read the workers' reports, and notice workers that pause or resume."""
         if self._check is None:
             return
@@ -425,7 +427,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
             self._status_changed = True
             self._schedule_pass()
 
-    def _report(self, msg: Any) -> None:  # noqa: ANN401 - checked by Reports
+    def _report(self, msg: Any) -> None:
         report = self.reports.take(msg, self.scheduler.workers)
         if report is None:
             return
@@ -451,6 +453,9 @@ class MLSchedulerPlugin(SchedulerPlugin):
         self._pass_scheduled = False
         if self._resync_scheduled:
             self._guarded("resync", self._resync)
+        if self._status_changed and self.translator is not None and self.watches:
+            # Before anything is parked, too: a task's home is a worker that takes tasks.
+            self._guarded("status", self._follow_status, self.translator)
         if self.watches and self.manages:
             self._guarded("decide", self._decide)
 
@@ -460,8 +465,6 @@ class MLSchedulerPlugin(SchedulerPlugin):
         assert translator is not None
         if not controller.parked:
             return
-        if self._status_changed:
-            self._follow_status(translator)
         instructions = controller.handle(ev.Decide(time.monotonic()))
         runs = [each for each in instructions if isinstance(each, ev.Run)]
         if runs:
@@ -571,9 +574,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
         self.errors[where] += 1
         self.last_error = f"{where}: {type(error).__name__}: {error}"
         if self.errors.total() == 1:
-            logger.exception(
-                "mlsched: error in %s; the picture is built anew", where, exc_info=error
-            )
+            logger.error("mlsched: error in %s; the picture is built anew", where, exc_info=error)
         if self.errors.total() >= _ERRORS_ALLOWED:
             logger.error(
                 "mlsched: %d errors, the last one %s; switching off, Dask schedules alone",

@@ -11,7 +11,6 @@ import dask.array as da
 import numpy as np
 import pytest
 from distributed import Client, Worker
-from stand_in_device import ENVIRONMENT, StandInArray, to_device, to_host
 
 from dask_mlsched.extension.worker_plugin import (
     NAME,
@@ -20,6 +19,7 @@ from dask_mlsched.extension.worker_plugin import (
     worker_history,
     worker_statistics,
 )
+from stand_in_device import ENVIRONMENT, StandInArray, to_device, to_host
 
 pytestmark = [
     pytest.mark.dask_cuda,

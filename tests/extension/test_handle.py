@@ -111,7 +111,9 @@ def test_uninstalling_on_a_cluster_that_is_closing_or_closed_does_nothing():
 
 def test_a_cluster_of_processes_without_tiers_is_left_alone():
     with (
-        LocalCluster(n_workers=1, threads_per_worker=1, memory_limit=0, dashboard_address=":0") as cluster,
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, memory_limit=0, dashboard_address=":0"
+        ) as cluster,
         Client(cluster) as client,
     ):
         handle = dask_mlsched.install(client)

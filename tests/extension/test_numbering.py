@@ -56,7 +56,7 @@ def test_each_number_belongs_to_one_key_and_none_is_larger_than_need_be(steps):
             numbering.add(key)
         elif numbering.get(key) is not None:
             numbering.free(key)
-        numbers = {numbering.get(each): each for each in numbering.keys()}
+        numbers = {numbering.get(each): each for each in numbering._numbers}
         assert len(numbers) == len(numbering)
         assert all(numbering.key(number) == each for number, each in numbers.items() if number)
         most = max(most, len(numbering))

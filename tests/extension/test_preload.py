@@ -5,6 +5,7 @@ import pytest
 from distributed import Client
 from distributed.utils_test import gen_cluster
 
+from dask_mlsched.extension.device_store import DeviceStore
 from dask_mlsched.extension.handle import Handle
 from live_scheduler import (
     DEVICE,
@@ -16,8 +17,6 @@ from live_scheduler import (
     tree,
     tree_total,
 )
-
-from dask_mlsched.extension.device_store import DeviceStore
 
 pytestmark = pytest.mark.integration
 

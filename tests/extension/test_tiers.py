@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import zict
 from distributed.spill import SpillBuffer
-from stand_in_device import to_device, to_host
 
 from dask_mlsched.extension.device_store import DeviceStore
 from dask_mlsched.extension.moves import Move, TierStatistics
 from dask_mlsched.extension.tiers import Tier, adapt
+from stand_in_device import to_device, to_host
 
 Store = MutableMapping[Any, Any]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -54,10 +53,10 @@ A, B = Worker("a"), Worker("b")
 
 
 @pytest.fixture
-def translator() -> Iterator[Translator]:
+def translator() -> Translator:
     A.long_running.clear()
     controller = Controller(None, Settings(), lambda: 0.0)
-    yield Translator(Scheduler(A, B), controller)  # type: ignore[arg-type]
+    return Translator(Scheduler(A, B), controller)  # type: ignore[arg-type]
 
 
 def state_of(translator: Translator, task: Task) -> TaskState:
@@ -255,9 +254,12 @@ def test_a_seceded_task_takes_no_slot(translator):
     (run,) = translator.controller.handle(ev.Decide(0.0))
     assert isinstance(run, ev.Run)
     x.worker_restrictions = parking.PARKED
-    go(translator, x, "processing", processing_on=next(
-        ws for ws in (A, B) if translator.workers.get(ws.address) == run.worker
-    ))
+    go(
+        translator,
+        x,
+        "processing",
+        processing_on=next(ws for ws in (A, B) if translator.workers.get(ws.address) == run.worker),
+    )
     device = translator.controller.devices[run.worker]
     assert len(device.in_flight) == 1
     A.long_running.add(x)
