@@ -86,7 +86,7 @@ def plugin_of(scheduler: Scheduler) -> MLSchedulerPlugin:
 async def installed(
     client: Client, scheduler: Scheduler, **settings: Any
 ) -> AsyncIterator[tuple[dask_mlsched.Handle, MLSchedulerPlugin]]:
-    """Install the plugin; uninstall it in the end, and see that it had no error and left nothing."""
+    """Install the plugin; uninstall it in the end, and see that it left nothing and no error."""
     handle = await dask_mlsched.install(client, **settings)
     plugin = plugin_of(scheduler)
     yield handle, plugin

@@ -64,7 +64,7 @@ async def test_actors(c, s, a, b):
         for expected in (1, 2, 3):
             assert await counter.add() == expected
         assert await result == tree_total(16)
-        assert plugin.unmanaged["actor"] == 1
+        assert plugin.dispatcher.unmanaged["actor"] == 1
 
 
 @cluster_test([1])

@@ -8,6 +8,7 @@ order. Before and between the runs, the scheduler has forgotten every task.
 from __future__ import annotations
 
 import gc
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -117,6 +118,7 @@ def _pair(case: Case, problem: Problem, warm_up: Problem, workers: int, *, on_fi
             threads_per_worker=1,
             dashboard_address=None,
             scheduler_kwargs={"dashboard_address": ":0"},
+            silence_logs=logging.CRITICAL,  # as in the runner
         ) as cluster,
         Client(cluster) as client,
     ):

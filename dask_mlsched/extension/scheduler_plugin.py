@@ -15,12 +15,10 @@ state. If that happens too often, the plugin gives all tasks back and goes off.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import math
-import random
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +28,12 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.protocol.pickle import dumps
 from tornado.ioloop import PeriodicCallback
 
-from dask_mlsched.config import Config, ConfigError, Mode, check_overrides
-from dask_mlsched.core import events as ev
-from dask_mlsched.core import policies
+from dask_mlsched.config import Config, Mode, check_overrides
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.controller import Controller
-from dask_mlsched.core.policies import Policy
 from dask_mlsched.extension import dask_versions, parking, remote, status
+from dask_mlsched.extension.dispatcher import Dispatcher, stimulus
+from dask_mlsched.extension.policy_source import load_policy
 from dask_mlsched.extension.reports import TOPIC, Reports
 from dask_mlsched.extension.translator import Translator
 from dask_mlsched.extension.worker_plugin import MLWorkerPlugin
@@ -75,6 +72,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
     #: Set by `start`.
     scheduler: Scheduler
     config: Config
+    dispatcher: Dispatcher
     #: What watches the scheduler and decides; None while the plugin is off or has nothing to do.
     controller: Controller | None
     translator: Translator | None
@@ -90,10 +88,6 @@ class MLSchedulerPlugin(SchedulerPlugin):
         #: Errors of our own, by where they happened, and the last one's text.
         self.errors: Counter[str] = Counter()
         self.last_error: str | None = None
-        #: Tasks left to Dask, by reason.
-        self.unmanaged: Counter[str] = Counter()
-        #: key -> how it was last decided, the newest last.
-        self.decided: OrderedDict[Key, tuple[ev.Run, str]] = OrderedDict()
         self._pass_scheduled = False
         self._resync_scheduled = False
         #: Whether a worker may have paused or resumed since the last pass.
@@ -103,7 +97,6 @@ class MLSchedulerPlugin(SchedulerPlugin):
         self._had_running = False
         #: Keeps the task of leaving alive until it is done.
         self._farewell: asyncio.Future[None] | None = None
-        self._warned: set[str] = set()
         #: Calls that clients may make, by name; see `remote`.
         self.remote_handlers: dict[str, Callable[..., Any]] = {}
 
@@ -123,7 +116,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
             return  # a scheduler that loads us as it starts calls this a second time
         dask_versions.check(scheduler)
         self.config = Config.read(**self._overrides)
-        self.make_policy(self.config.policy)
+        load_policy(self.config.policy, self.config.seed)
         self.scheduler = scheduler
         started = time.time()
         worker_plugin = MLWorkerPlugin(snapshot_interval=self.config.snapshot_interval)
@@ -133,6 +126,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
         if scheduler.status in (Status.closing, Status.closed):
             return
         heard = self._take_over()
+        self.dispatcher = Dispatcher(scheduler, self.config.explain_length)
         self.mode = self.config.mode
         self.policy_name = self.config.policy
         remote.add_handlers(self)
@@ -210,36 +204,6 @@ class MLSchedulerPlugin(SchedulerPlugin):
         """Stop with the scheduler."""
         self.stop()
 
-    def make_policy(self, name: str) -> Policy | None:
-        """Build a policy from its name or dotted path; None for `stock`.
-
-        Raises
-        ------
-        ConfigError
-            If there is no such policy, or it does not follow the protocol.
-        """
-        if name == "stock":
-            return None
-        if name in policies.NAMES:
-            return policies.make(name, random.Random(self.config.seed))
-        module_name, _, attribute = name.rpartition(".")
-        try:
-            policy = getattr(importlib.import_module(module_name), attribute)()
-        except Exception as error:
-            msg = (
-                f"mlsched.policy is {name!r}, which cannot be made on the scheduler "
-                f"({type(error).__name__}: {error}); expected the dotted path of a class that "
-                "takes no arguments, importable there"
-            )
-            raise ConfigError(msg) from error
-        if not isinstance(policy, Policy):
-            msg = (
-                f"mlsched.policy is {name!r}, which lacks a part of the Policy protocol; "
-                "expected `name`, `view`, `shortlist` and `score(situation)`"
-            )
-            raise ConfigError(msg)
-        return policy
-
     # Activity
 
     @property
@@ -263,7 +227,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
             # With no worker at all, keep what is parked: the next worker may well be tiered.
             wanted = tiered or (self.controller is not None and not self.scheduler.workers)
         if wanted and self.controller is None:
-            self.unmanaged.update(reason for _, reason in self._activate())
+            self.dispatcher.unmanaged.update(reason for _, reason in self._activate())
         elif not wanted and self.controller is not None:
             self._deactivate(release=True)
 
@@ -280,7 +244,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
             failures=config.failures,
             seed=config.seed,
         )
-        policy = self.make_policy(self.policy_name)
+        policy = load_policy(self.policy_name, config.seed)
         self.controller = Controller(policy, settings, time.perf_counter)
         self.translator = Translator(self.scheduler, self.controller)
         for ws in self.scheduler.workers.values():
@@ -296,7 +260,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
     def _deactivate(self, *, release: bool) -> int:
         self.controller = None
         self.translator = None
-        return parking.release_all(self.scheduler, _stimulus()) if release else 0
+        return parking.release_all(self.scheduler, stimulus()) if release else 0
 
     def set_mode(self, mode: Mode) -> None:
         """Switch between off, observe and manage."""
@@ -318,7 +282,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
         ConfigError
             If it cannot be made; the policy stays what it was.
         """
-        policy = self.make_policy(name)
+        policy = load_policy(name, self.config.seed)
         managed = self.manages
         self.policy_name = name
         if self.controller is not None:
@@ -330,7 +294,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
         self._schedule_pass()
 
     def _give_back(self) -> None:
-        parking.release_all(self.scheduler, _stimulus())
+        parking.release_all(self.scheduler, stimulus())
 
     def _park(self, tasks: Iterable[TaskState]) -> list[tuple[TaskState, str]]:
         """Park what can be managed; list what cannot, and why."""
@@ -347,7 +311,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
             elif reason != "no run spec":
                 left.append((ts, reason))
         if queued:
-            parking.adopt(self.scheduler, queued, _stimulus())
+            parking.adopt(self.scheduler, queued, stimulus())
         return left
 
     # Dask's callbacks. Each one returns at once while there is nothing to do.
@@ -364,7 +328,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
             # Before the controller is told, so that parked tasks are known to be ours.
             for ts, reason in self._park(tasks):
                 if self.translator.tasks.get(ts.key) is None:
-                    self.unmanaged[reason] += 1
+                    self.dispatcher.unmanaged[reason] += 1
         self.translator.register(tasks)
 
     def transition(
@@ -409,7 +373,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
 
     def restart(self, scheduler: Scheduler) -> None:
         """Begin anew: Dask has forgotten all tasks, and not every one by a callback."""
-        self.decided.clear()
+        self.dispatcher.decided.clear()
         self._guarded("restart", self._resync)
 
     def log_event(self, topic: str, msg: Any) -> None:
@@ -461,79 +425,16 @@ class MLSchedulerPlugin(SchedulerPlugin):
 
     def _decide(self) -> None:
         controller, translator = self.controller, self.translator
-        assert controller is not None
-        assert translator is not None
-        if not controller.parked:
+        if controller is None or translator is None or not controller.parked:
             return
-        instructions = controller.handle(ev.Decide(time.monotonic()))
-        runs = [each for each in instructions if isinstance(each, ev.Run)]
-        if runs:
-            self._dispatch(runs, controller, translator)
-        for each in instructions:
-            if isinstance(each, ev.Hold):
-                delay = max(0.0, each.until - time.monotonic())
-                asyncio.get_running_loop().call_later(delay, self._schedule_pass)
-        self._say_what_a_user_must_know(controller)
+        for hold in self.dispatcher.decide(controller, translator):
+            delay = max(0.0, hold.until - time.monotonic())
+            asyncio.get_running_loop().call_later(delay, self._schedule_pass)
 
     def _follow_status(self, translator: Translator) -> None:
         self._status_changed = False
         for ws in self.scheduler.workers.values():
             translator.follow_status(ws)
-
-    def _dispatch(self, runs: list[ev.Run], controller: Controller, translator: Translator) -> None:
-        tasks = self.scheduler.tasks
-        choices: list[tuple[TaskState, str]] = []
-        not_ours: list[TaskState] = []
-        for run in runs:
-            ts = tasks[translator.tasks.key(run.task)]
-            address = translator.workers.key(run.worker)
-            if not parking.is_ours(ts) or parking.restricted_besides(ts):
-                not_ours.append(ts)
-                continue
-            choices.append((ts, address))
-            self._remember(ts.key, run, address)
-        refused = parking.dispatch(self.scheduler, choices, _stimulus())
-        for ts in (*refused, *not_ours):
-            number = translator.tasks.get(ts.key)
-            assert number is not None
-            controller.handle(ev.TaskRefused(time.monotonic(), number))
-        for ts in not_ours:
-            # Somebody gave the task a restriction of their own while it was parked: theirs wins.
-            if parking.is_ours(ts):
-                ts.worker_restrictions = None
-            number = translator.tasks.get(ts.key)
-            assert number is not None
-            controller.handle(ev.TaskWithdrawn(time.monotonic(), number))
-            self.unmanaged["restricted"] += 1
-        if not_ours:
-            self.scheduler.transitions({ts.key: "processing" for ts in not_ours}, _stimulus())
-
-    def _remember(self, key: Key, run: ev.Run, address: str) -> None:
-        self.decided.pop(key, None)
-        self.decided[key] = (run, address)
-        while len(self.decided) > self.config.explain_length:
-            self.decided.popitem(last=False)
-
-    def _say_what_a_user_must_know(self, controller: Controller) -> None:
-        guard = controller.chooser.guard
-        if guard is not None and guard.off:
-            self._warn_once(
-                f"off {guard.policy.name}",
-                f"{guard.last_failure}; after {guard.failures} failures it is not asked any more, "
-                "and tasks run in Dask's order",
-            )
-        if controller.oversized:
-            self._warn_once(
-                "oversized",
-                "the inputs and output of a task are larger than the device memory limit; "
-                "it runs all the same, but its inputs push each other out: use smaller chunks "
-                "or a higher limit",
-            )
-
-    def _warn_once(self, what: str, message: str) -> None:
-        if what not in self._warned:
-            self._warned.add(what)
-            logger.warning("mlsched: %s", message)
 
     # Checks and errors
 
@@ -601,7 +502,3 @@ class MLSchedulerPlugin(SchedulerPlugin):
     def explain(self, key: Key) -> dict[str, Any]:
         """Describe what became of a task, for `Handle.explain`."""
         return status.explain(self, key)
-
-
-def _stimulus() -> str:
-    return f"mlsched-{time.time()}"

@@ -24,7 +24,7 @@ def snapshot(plugin: MLSchedulerPlugin) -> dict[str, Any]:
         "managing": plugin.manages,
         "workers": {address: _worker(plugin, address) for address in plugin.scheduler.workers},
         "parked": controller.parked if controller else 0,
-        "unmanaged": dict(plugin.unmanaged),
+        "unmanaged": dict(plugin.dispatcher.unmanaged),
         "errors": plugin.errors.total(),
         "last_error": plugin.last_error,
         "reports": {
@@ -100,8 +100,8 @@ def explain(plugin: MLSchedulerPlugin, key: Key) -> dict[str, Any]:
             answer["left_to_dask"] = (
                 parking.reason_to_leave(ts) if plugin.manages else "the plugin manages nothing now"
             )
-    if key in plugin.decided:
-        run, address = plugin.decided[key]
+    if key in plugin.dispatcher.decided:
+        run, address = plugin.dispatcher.decided[key]
         answer["decision"] = {
             "worker": address,
             "reason": run.reason,

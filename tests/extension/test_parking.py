@@ -122,6 +122,7 @@ async def test_a_restriction_that_somebody_sets_while_the_task_leaves_wins(c, s,
 async def test_releasing_gives_all_tasks_back_and_counts_those_that_were_parked(c, s, a, b):
     x = c.submit(inc, 1)
     y = c.submit(inc, x)
+    await wait_for_state(y.key, "waiting", s)
     await wait_for_state(x.key, "no-worker", s)
     assert parking.release_all(s, "test") == 1
     assert not [ts for ts in s.tasks.values() if ts.worker_restrictions is not None]

@@ -104,7 +104,7 @@ async def test_installing_in_the_middle_of_a_run_takes_over_what_is_not_under_wa
         assert_in_step(plugin)
         await Event("go").set()
         assert await last == sum(range(40))
-        assert plugin.unmanaged["under way"] > 0
+        assert plugin.dispatcher.unmanaged["under way"] > 0
 
 
 @cluster_test()
@@ -486,7 +486,7 @@ async def test_a_restriction_that_a_user_puts_on_a_parked_task_wins(c, s, a, b):
         assert {ws.address for ws in both.who_has} == {a.address}
         assert worker.worker_restrictions == {b.address}
         assert host.worker_restrictions is None
-        assert plugin.unmanaged["restricted"] == 3
+        assert plugin.dispatcher.unmanaged["restricted"] == 3
         await c.gather(blockers)
 
 

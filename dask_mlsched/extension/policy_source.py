@@ -1,0 +1,41 @@
+"""A policy from the name that a user configured."""
+
+from __future__ import annotations
+
+import importlib
+import random
+
+from dask_mlsched.config import ConfigError
+from dask_mlsched.core import policies
+from dask_mlsched.core.policies import Policy
+
+
+def load_policy(name: str, seed: int) -> Policy | None:
+    """Build a policy from its name or dotted path; None for `stock`.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such policy, or it does not follow the protocol.
+    """
+    if name == "stock":
+        return None
+    if name in policies.NAMES:
+        return policies.make(name, random.Random(seed))
+    module_name, _, attribute = name.rpartition(".")
+    try:
+        policy = getattr(importlib.import_module(module_name), attribute)()
+    except Exception as error:
+        msg = (
+            f"mlsched.policy is {name!r}, which cannot be made on the scheduler "
+            f"({type(error).__name__}: {error}); expected the dotted path of a class that "
+            "takes no arguments, importable there"
+        )
+        raise ConfigError(msg) from error
+    if not isinstance(policy, Policy):
+        msg = (
+            f"mlsched.policy is {name!r}, which lacks a part of the Policy protocol; "
+            "expected `name`, `view`, `shortlist` and `score(situation)`"
+        )
+        raise ConfigError(msg)
+    return policy
