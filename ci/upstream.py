@@ -296,7 +296,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--forced", action="store_true", help="manage every task; nothing else")
     parser.add_argument("--slow", action="store_true", help="the slow tests of every file")
     parser.add_argument("--with-exempt", action="store_true", help="run exempt tests too")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     options.files = [
         name.removeprefix("test_").removesuffix(".py") for name in options.files
     ] or list(FILES)

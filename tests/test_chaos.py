@@ -178,6 +178,7 @@ async def test_without_any_worker_parked_tasks_time_out_as_in_dask(c, s, a, how)
 # Restart, scale
 
 
+@pytest.mark.slow
 def test_restarting_the_client_in_the_middle_of_a_run():
     with device_cluster(2) as cluster, Client(cluster) as client:
         handle = dask_mlsched.install(client)
@@ -221,6 +222,7 @@ def test_adaptive_scaling_grows_for_parked_tasks_and_shrinks_after():
         assert_nothing_left(cluster.scheduler)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_while_it_loads():
     """Killed in the middle of a copy: each takes a tenth of a second."""
     slow = {"bandwidth": "100kB/s", "latency": "1us"}
@@ -229,13 +231,14 @@ def test_a_worker_that_is_killed_while_it_loads():
         plugin = plugin_of(cluster.scheduler)
         chunks = client.map(chunk, [10] * 30, range(30))
         wait(chunks)
+        pids = client.run(os.getpid)
         sums = [client.submit(added, x, y) for x in chunks[:6] for y in chunks[6:9]]
         result = client.submit(total, *sums)
         while not any(entry["loads"] for entry in plugin.reports.totals.values()):
             time.sleep(0.01)
-        victim = next(iter(cluster.scheduler.workers))
-        pid = client.run(os.getpid, workers=[victim])[victim]
-        os.kill(pid, signal.SIGKILL)
+        victim = next(w for w, entry in plugin.reports.totals.items() if entry["loads"])
+        time.sleep(0.05)  # half of the next load, which has begun meanwhile
+        os.kill(pids[victim], signal.SIGKILL)
         expected = 1250.0 * sum(x + y for x in range(6) for y in range(6, 9))
         assert client.gather(result) == expected
         assert victim not in handle.status()["workers"]
@@ -244,6 +247,7 @@ def test_a_worker_that_is_killed_while_it_loads():
         assert_nothing_left(cluster.scheduler)
 
 
+@pytest.mark.slow
 def test_a_task_that_kills_its_worker_runs_on_another(tmp_path: Path):
     with device_cluster(2) as cluster, Client(cluster) as client:
         handle = dask_mlsched.install(client)

@@ -46,6 +46,7 @@ PROFILES = {
     "default": settings(max_examples=100, stateful_step_count=40, **_COMMON),
     "thorough": settings(max_examples=2000, stateful_step_count=80, **_COMMON),
 }
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 POLICIES = [
     "random",
@@ -544,7 +545,8 @@ class Cluster(RuleBasedStateMachine):
             await asyncio.sleep(0)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(120 if PROFILE == "default" else 0)
 def test_every_wanted_key_ends_and_nothing_stays_parked():
     random.seed(0)
-    profile = PROFILES[os.environ.get("HYPOTHESIS_PROFILE", "default")]
-    run_state_machine_as_test(Cluster, settings=profile)
+    run_state_machine_as_test(Cluster, settings=PROFILES[PROFILE])

@@ -175,19 +175,20 @@ class Chooser:
         return tasks or self._from_elsewhere(level, worker)
 
     def _from_elsewhere(self, level: ParkedTasks, worker: int) -> list[int]:
-        """Take a task away from its home, for a thread that would have nothing to do."""
+        """Take a task away from its home, for a thread that would have nothing to do.
+
+        A lookahead slot takes one only where the inputs are there already.
+        """
         device, graph = self._devices[worker], self._graph
         home = level.busiest_home(besides=worker)
-        if home is None or len(device.in_flight) >= device.threads:
+        if home is None:
             return []
         tasks = level.at_home_in_order(home, _IN_ORDER)
-        bytes_to_send = {
-            task: device.residency.missing_bytes(
-                (dep, graph.nbytes[dep]) for dep in graph.dependencies[task]
-            )
-            for task in tasks
-        }
+        bytes_to_send = {task: self._bytes_to_send(task, worker) for task in tasks}
         task = min(tasks, key=lambda t: (bytes_to_send[t], graph.priority[t]))
+        nothing_to_send = not bytes_to_send[task]
+        if len(device.in_flight) >= device.threads and not nothing_to_send:
+            return []
         # Tasks of lower user priority wait behind this level, so it may not leave a thread idle.
         if len(self._levels) == 1:
             finished = graph.prefixes[graph.prefix[task]].finished
@@ -196,10 +197,20 @@ class Chooser:
             # What its idle threads take at once does not wait.
             waiting = level.home_count(home) - max(0, there.threads - len(there.in_flight))
             waiting_there = waiting / there.threads * seconds
-            sending = bytes_to_send[task] / self._settings.network_bandwidth + _SENDING_SECONDS
+            sending = bytes_to_send[task] / self._settings.network_bandwidth
+            sending += 0.0 if nothing_to_send else _SENDING_SECONDS
             if sending > waiting_there:
                 return []
         return [task]
+
+    def _bytes_to_send(self, task: int, worker: int) -> int:
+        """Sum the inputs that the worker holds in neither tier."""
+        graph, residency = self._graph, self._devices[worker].residency
+        return sum(
+            graph.nbytes[dep]
+            for dep in graph.dependencies[task]
+            if dep not in residency and not residency.in_slow_tier(dep)
+        )
 
     def _candidates(self, tasks: list[int], device: Device) -> tuple[Candidate, ...]:
         graph, residency = self._graph, device.residency

@@ -130,10 +130,22 @@ def test_no_task_leaves_its_home_only_to_wait_elsewhere():
     dask = VirtualDask(network_bandwidth=1e9, lookahead=1)
     dask.join(0)
     dask.join(1)
+    for i in range(5):
+        dask.scatter(f"x-{i}", 20, [0])
+    dask.submit("\n".join(f"x-{i} -> p-{i}" for i in range(5)))
+    dask.decide()
+    assert [run.worker for run in dask.runs] == [0, 1, 0]
+
+
+def test_a_task_whose_inputs_are_elsewhere_too_may_wait_there():
+    dask = VirtualDask(network_bandwidth=1e9, lookahead=1)
+    dask.join(0)
+    dask.join(1)
     dask.scatter("x", 20, [0])
     dask.submit("\n".join(f"x -> p-{i}" for i in range(5)))
     dask.decide()
-    assert [run.worker for run in dask.runs] == [0, 1, 0]
+    # The first task that leaves takes x along; the next needs nothing sent.
+    assert [run.worker for run in dask.runs] == [0, 1, 0, 1]
 
 
 def test_an_idle_home_keeps_its_tasks_though_another_worker_is_asked_first():
