@@ -111,7 +111,18 @@ def release_all(scheduler: Scheduler, stimulus_id: str) -> int:
     # Through `released`, so that Dask queues root tasks as it always does. Last in, first out.
     parked.sort(key=lambda ts: ts.priority or (), reverse=True)
     scheduler.transitions({ts.key: "released" for ts in parked}, stimulus_id)
+    retry_others(scheduler, stimulus_id)
     return len(parked)
+
+
+def retry_others(scheduler: Scheduler, stimulus_id: str) -> None:
+    """Have Dask look again at tasks that wait for a worker and are not ours.
+
+    Somebody may have changed the restriction of a task while it was parked. Dask does not look at
+    such a task before a worker joins, and without us it would not have been waiting.
+    """
+    others = [ts.key for ts in scheduler.unrunnable if not is_ours(ts)]
+    scheduler.transitions(dict.fromkeys(others, "processing"), stimulus_id)
 
 
 def keep_alive(scheduler: Scheduler) -> None:

@@ -254,6 +254,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
         for address, resident in self.reports.resident.items():
             self.translator.resident(address, resident)
         left = self._park(list(self.scheduler.tasks.values())) if self.manages else []
+        parking.retry_others(self.scheduler, stimulus())
         self._schedule_pass()
         return left
 

@@ -12,7 +12,7 @@ from distributed.scheduler import TaskState
 from distributed.utils_test import wait_for_state
 
 from dask_mlsched.extension import parking
-from live_scheduler import cluster_test
+from live_scheduler import cluster_test, installed
 from sample_tasks import Counter, inc, wait_then
 
 pytestmark = pytest.mark.integration
@@ -232,3 +232,22 @@ async def test_the_tasks_around_the_barrier_of_a_shuffle_are_left_to_dask(c, s, 
     s.remove_plugin("parks")
     parking.release_all(s, "test")
     assert len(await future) == 20
+
+
+@pytest.mark.parametrize("how", ["uninstall", "observe", "resync"])
+@cluster_test([1, 1])
+async def test_a_parked_task_whose_restriction_a_user_takes_away_runs_without_us(c, s, a, b, how):
+    async with installed(c, s, lookahead=0) as (handle, plugin):
+        blockers = c.map(wait_then, ["go"] * 2, range(2))
+        parked = c.submit(inc, 1, key="parked")
+        await wait_for_state("parked", "no-worker", s)
+        s.set_restrictions({"parked": None})
+        if how == "resync":
+            plugin._resync()
+        elif how == "observe":
+            await handle.set_mode("observe")
+        else:
+            await handle.uninstall()
+        await Event("go").set()
+        assert await parked == 2
+        await c.gather(blockers)
