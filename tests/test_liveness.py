@@ -269,8 +269,10 @@ class Cluster(RuleBasedStateMachine):
                 match ends:
                     case "finish":
                         worker.finish(key, worker.running[key], nbytes)
-                    case "fail":
+                    case "fail" if self.may_fail(key):
                         worker.fail(key, worker.running[key])
+                    case "fail":
+                        worker.finish(key, worker.running[key], nbytes)
                     case "reschedule":
                         worker.reschedule(key)
                     case "secede":
@@ -290,7 +292,7 @@ class Cluster(RuleBasedStateMachine):
         """A run ends that the scheduler has taken back."""
         worker = self.pick(number, [worker for worker in self.workers if worker.cancelled])
         key, run_id = worker.cancelled.pop(0)
-        if fails:
+        if fails and self.may_fail(key):
             self.call(worker.fail, key, run_id)
         else:
             self.call(worker.finish, key, run_id, 10)
@@ -463,6 +465,22 @@ class Cluster(RuleBasedStateMachine):
             return bool(ts.who_wants) and all(map(wanted_with_dependents, ts.dependents))
 
         return [key for key in self.wanted if wanted_with_dependents(self.scheduler.tasks[key])]
+
+    def may_fail(self, key: str) -> bool:
+        """Tell whether nothing made from the task is in memory.
+
+        When such an array is lost later, Dask recomputes it, asserts that no input has erred, and
+        stops there: with validation on, it has no way on from an array whose input has erred.
+        """
+        ts = self.scheduler.tasks.get(key)
+        stack, seen = [ts] if ts else [], set()
+        while stack:
+            for dependent in stack.pop().dependents - seen:
+                if dependent.who_has:
+                    return False
+                seen.add(dependent)
+                stack.append(dependent)
+        return True
 
     @property
     def running(self) -> list[tuple[FakeWorker, str]]:

@@ -185,7 +185,7 @@ class Chooser:
             return []
         tasks = level.at_home_in_order(home, _IN_ORDER)
         bytes_to_send = {task: self._bytes_to_send(task, worker) for task in tasks}
-        task = min(tasks, key=lambda t: (bytes_to_send[t], graph.priority[t]))
+        task = min(tasks, key=lambda t: (bytes_to_send[t], graph.order(t)))
         nothing_to_send = not bytes_to_send[task]
         if len(device.in_flight) >= device.threads and not nothing_to_send:
             return []
@@ -225,7 +225,7 @@ class Chooser:
             candidates.append(
                 Candidate(
                     task,
-                    graph.priority[task],
+                    graph.order(task),
                     missing,
                     resident,
                     graph.expected_nbytes(task),

@@ -225,11 +225,12 @@ class Controller:
             nbytes_missing = self._missing_bytes(task, worker)
             if nbytes_missing is not None:
                 missing[worker] = nbytes_missing
-        priority = graph.priority[task]
-        level = self.levels.get(priority[0])
+        graph.take_turn(task)
+        order = graph.order(task)
+        level = self.levels.get(order[0])
         if level is None:
-            level = self.levels[priority[0]] = ParkedTasks()
-        level.add(task, priority, home, missing)
+            level = self.levels[order[0]] = ParkedTasks()
+        level.add(task, order, home, missing)
 
     def _missing_bytes(self, task: int, worker: int) -> int | None:
         """Sum the inputs that are not resident; None if that is all of them, or never matters."""
@@ -340,8 +341,11 @@ class Controller:
             self._residency_changed(worker, (), device.residency.resize(task, event.nbytes))
 
     def _task_stopped(self, event: ev.TaskStopped) -> None:
+        was_running = self.graph.state[event.task] == _RUNNING
         device = self._leave_worker(event.task)
         if device is not None:
+            if was_running:
+                device.last_end = event.time
             device.residency.discard(event.task)
         self.graph.state[event.task] = _WAITING
 
@@ -457,17 +461,19 @@ class Controller:
             return instructions
         self.chooser.begin_pass()
         # The least busy worker first, one task at a time: threads fill before any lookahead does.
+        # Among equals the one that was sent a task longest ago, so that a task which a worker
+        # gave back (`Reschedule`) does not return to it while others are idle.
         workers = self.devices if self.chooser.fits else self._with_room
-        queue = [(self._busy(worker), worker) for worker in workers if self._takes_more(worker)]
+        queue = [self._place_in_line(worker) for worker in workers if self._takes_more(worker)]
         heapq.heapify(queue)
         while queue and self.levels:
-            _, worker = heapq.heappop(queue)
+            *_, worker = heapq.heappop(queue)
             instruction = self.chooser.decide(worker, event.time)
             if isinstance(instruction, ev.Run):
                 self._send(instruction)
                 instructions.append(instruction)
                 if self._takes_more(worker):
-                    heapq.heappush(queue, (self._busy(worker), worker))
+                    heapq.heappush(queue, self._place_in_line(worker))
             elif instruction is not None:
                 self.holds += 1
                 instructions.append(instruction)
@@ -497,9 +503,9 @@ class Controller:
             seconds += statistics.seconds
         return seconds < _ROUND_TRIP * device.threads
 
-    def _busy(self, worker: int) -> float:
+    def _place_in_line(self, worker: int) -> tuple[float, float, int]:
         device = self.devices[worker]
-        return len(device.in_flight) / device.threads
+        return len(device.in_flight) / device.threads, device.last_sent, worker
 
     def _send(self, run: ev.Run) -> None:
         self._unpark(run.task)
@@ -507,7 +513,7 @@ class Controller:
         self._where[run.task] = run.worker
         device = self.devices[run.worker]
         self.hold_seconds += device.release_hold(run.time)
-        device.in_flight[run.task] = run.time
+        device.in_flight[run.task] = device.last_sent = run.time
         limit = device.residency.limit
         if limit is not None and self.needed_bytes(run.task) > limit:
             self.oversized += 1

@@ -29,6 +29,8 @@ class Device:
         self.residency = Residency(limit)
         #: Our tasks on the worker -> when each was sent; seceded ones are not in it.
         self.in_flight: dict[int, float] = {}
+        #: When the worker was last sent a task; minus infinity before the first.
+        self.last_sent = -math.inf
         #: When a slot of this worker last became free: the earliest start of what runs now.
         self.last_end = 0.0
         #: Bytes per second between the tiers: assumed at first, then measured.

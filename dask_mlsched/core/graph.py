@@ -65,6 +65,8 @@ class TaskGraph:
     unfinished: list[int]
     #: Per task: Dask's priority.
     priority: list[Priority]
+    #: Per task: where it stands among ready tasks of the same priority, lower first.
+    turn: list[int]
     #: Per task: index into `prefixes`.
     prefix: list[int]
     #: Per task: bytes of its array; meaningful when COMPUTED.
@@ -82,6 +84,8 @@ class TaskGraph:
         self.dependents = []
         self.unfinished = []
         self.priority = []
+        self.turn = []
+        self._turns = 0
         self.prefix = []
         self.nbytes = []
         self.holders = []
@@ -123,6 +127,7 @@ class TaskGraph:
         self.dependents.append(set())
         self.unfinished.append(0)
         self.priority.append(())
+        self.turn.append(0)
         self.prefix.append(0)
         self.nbytes.append(0)
         self.holders.append(set())
@@ -133,6 +138,20 @@ class TaskGraph:
             self.dependents[dep].add(task)
             if self.state[dep] != TaskState.COMPUTED:
                 self.unfinished[task] += 1
+
+    def take_turn(self, task: int) -> None:
+        """Have a task that became ready stand in line with the others of its priority.
+
+        Tasks submitted one by one share a priority. Among them, one that reads something goes
+        before one that reads nothing, the last to become ready first, so that chains end before
+        others begin; those that read nothing keep their order.
+        """
+        self._turns += 1
+        self.turn[task] = -self._turns if self.dependencies[task] else self._turns
+
+    def order(self, task: int) -> Priority:
+        """Return what ready tasks are sorted by."""
+        return (*self.priority[task], self.turn[task])
 
     def array_made(self, task: int, nbytes: int) -> None:
         """Note that the task's array exists now."""

@@ -25,6 +25,7 @@ class Candidate:
     """A parked task that could run in the slot."""
 
     task: int
+    #: Dask's priority, and then the task's turn among ready tasks that share it.
     priority: Priority
     #: Bytes of inputs that are not resident on the worker, and of those that are.
     missing_bytes: int

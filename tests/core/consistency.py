@@ -93,7 +93,7 @@ def check_parked(controller: Controller) -> None:
     for user_priority, level in controller.levels.items():
         assert level, user_priority
         for task in level.tasks():
-            assert level._priority[task] == graph.priority[task]
+            assert level._priority[task] == graph.order(task)
             assert graph.priority[task][0] == user_priority
             home = level.home(task)
             assert home is None or not controller.devices[home].paused, (task, home)

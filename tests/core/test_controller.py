@@ -239,6 +239,25 @@ def test_dasks_order_is_kept_without_a_policy():
     assert dask.run() == ["a", "b", "c", "d", "e"]
 
 
+def test_of_tasks_submitted_one_by_one_chains_end_before_others_begin():
+    dask = VirtualDask(lookahead=0)
+    dask.join(0)
+    dask.submit("x-1 -> y-1 -> z-1\nx-2 -> y-2 -> z-2\nx-3 -> y-3 -> z-3", one_by_one=True)
+    assert " ".join(dask.run()) == "x-1 y-1 z-1 x-2 y-2 z-2 x-3 y-3 z-3"
+
+
+def test_a_task_given_back_goes_to_an_idle_worker_that_has_not_just_had_it():
+    dask = VirtualDask(lookahead=0)
+    dask.join(0)
+    dask.join(1)
+    dask.submit("a")
+    for _ in range(3):
+        dask.decide()
+        dask.advance(dask.now + 0.1)
+        dask.reschedule("a")
+    assert sent(dask) == [("a", 0), ("a", 1), ("a", 0)]
+
+
 def test_the_user_s_priority_comes_first():
     dask = VirtualDask(lookahead=0)
     dask.join(0)

@@ -210,6 +210,11 @@ class ControllerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.has("processing"))
     @rule(data=st.data())
+    def task_gives_itself_back(self, data: st.DataObject) -> None:
+        self.dask.reschedule(self.draw(data, "processing"))
+
+    @precondition(lambda self: self.has("processing"))
+    @rule(data=st.data())
     def task_secedes(self, data: st.DataObject) -> None:
         self.dask.secede(self.draw(data, "processing"))
 

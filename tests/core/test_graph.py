@@ -97,6 +97,22 @@ def test_dependencies_that_are_there_already_are_not_added_twice():
     check_graph(graph)
 
 
+def test_ready_tasks_of_one_priority_stand_roots_in_order_after_the_last_that_reads_something():
+    graph = graph_of((), (), (), (0,), (1,))
+    for task in (2, 0, 4, 1, 3):
+        graph.priority[task] = (0, 0, 0)
+        graph.take_turn(task)
+    assert sorted(range(5), key=graph.order) == [3, 4, 2, 0, 1]
+
+
+def test_priority_comes_before_the_turn():
+    graph = graph_of((), (0,))
+    graph.take_turn(0)
+    graph.take_turn(1)
+    assert graph.order(0) == (0, 0, 0, 1)
+    assert graph.order(1) == (0, 0, 1, -2)
+
+
 def test_repeated_dependencies_count_once():
     graph = graph_of((), (0, 0))
     graph.add_dependencies(1, (0, 0), (0, 0, 1))
