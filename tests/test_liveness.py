@@ -506,6 +506,7 @@ class Cluster(RuleBasedStateMachine):
                 self.run(self.closed())
         finally:
             self.runner.close()
+            self.loop.close()  # the runner knows nothing of it before its first run
             self.patch.undo()
             logging.disable(self.logging)
 
