@@ -39,6 +39,9 @@ class DagTask:
     prefix: str
     #: Whether a client keeps the array; None: if no task reads it.
     wanted: bool | None = None
+    #: Whether no task makes the array: it is there from the beginning, in a worker's slow tier,
+    #: and its first reader has to load it. Without dependencies, and 0 seconds.
+    given: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +69,11 @@ class Dag:
     seconds: Floats
     #: [n] whether a client keeps the array.
     wanted: Booleans
+    #: [n] whether the array is in the slow tier from the beginning, made by no task.
+    given: Booleans
 
     def __len__(self) -> int:
-        """Count the tasks."""
+        """Count the tasks, given arrays included."""
         return len(self.keys)
 
     def dependencies(self, task: int) -> Integers:
@@ -89,6 +94,7 @@ class Dag:
                 float(self.seconds[task]),
                 self.prefixes[self.prefix[task]],
                 bool(self.wanted[task]),
+                bool(self.given[task]),
             )
 
     @classmethod
@@ -100,14 +106,15 @@ class Dag:
         Raises
         ------
         InvalidDagError
-            If keys repeat, a dependency is unknown, a number is negative or missing, or tasks
-            wait for each other in a circle.
+            If keys repeat, a dependency is unknown, a number is negative or missing, a given
+            array is computed all the same, or tasks wait for each other in a circle.
         """
         given = list(tasks)
         number = _numbers(given)
         dependencies = [_dependencies(task, number) for task in given]
         for task in given:
             _check_numbers(task)
+            _check_given(task)
         order = _topological(given, dependencies)
         place = np.empty(len(given), np.int64)
         place[order] = np.arange(len(given))
@@ -135,6 +142,7 @@ class Dag:
                 [not is_read[i] if t.wanted is None else t.wanted for i, t in enumerate(ordered)],
                 np.bool_,
             ),
+            given=np.array([task.given for task in ordered], np.bool_),
         )
 
 
@@ -161,14 +169,21 @@ def _dependencies(task: DagTask, number: dict[str, int]) -> list[int]:
 def _check_numbers(task: DagTask) -> None:
     nbytes: Any = task.nbytes
     if isinstance(nbytes, bool) or not isinstance(nbytes, int | np.integer) or nbytes < 0:
-        msg = (
-            f"task {task.key!r} has nbytes {nbytes!r}; expected a whole number, 0 or more"
-        )
+        msg = f"task {task.key!r} has nbytes {nbytes!r}; expected a whole number, 0 or more"
         raise InvalidDagError(msg)
     seconds: Any = task.seconds
     number = isinstance(seconds, int | float | np.number) and not isinstance(seconds, bool)
     if not number or not 0 <= seconds < np.inf:
         msg = f"task {task.key!r} has seconds {seconds!r}; expected a finite number, 0 or more"
+        raise InvalidDagError(msg)
+
+
+def _check_given(task: DagTask) -> None:
+    if task.given and (task.dependencies or task.seconds):
+        msg = (
+            f"task {task.key!r} is given, but has {len(task.dependencies)} dependencies and "
+            f"{task.seconds!r} seconds; expected none and 0, or a task that is not given"
+        )
         raise InvalidDagError(msg)
 
 
