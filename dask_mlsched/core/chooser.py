@@ -68,6 +68,8 @@ class Chooser:
     recent_seconds: deque[float]
     #: Seconds that all decisions took.
     total_seconds: float
+    #: Is told of every choice of the policy: the situation, the choice (None: it failed), the guard.
+    watcher: Callable[[Situation, int | None, PolicyGuard], None] | None
 
     def __init__(
         self,
@@ -86,6 +88,7 @@ class Chooser:
         self._rng = random.Random(settings.seed)
         self.fits = False
         self.guard: PolicyGuard | None = None
+        self.watcher = None
         self.set_policy(policy)
         self.reasons = Counter()
         self.recent_seconds = deque(maxlen=10_000)
@@ -142,6 +145,8 @@ class Chooser:
         )
         assert self.guard is not None  # _reason_not_to_ask
         choice = self.guard.choose(situation)
+        if self.watcher is not None:
+            self.watcher(situation, choice, self.guard)
         if choice is None:
             in_order = level.in_order(worker, 1) or [candidates[0].task]
             return self._run(in_order[0], worker, now, "policy failed", in_order)

@@ -189,6 +189,9 @@ class ArraysMoved:
     moves: tuple[tuple[int, bool], ...]
     nbytes: int
     seconds: float
+    #: Each copy by itself, for those who learn from it: (array, True for a load, bytes, seconds).
+    #: An array that is not known any more is -1. The controller makes no use of it.
+    copies: tuple[tuple[int, bool, int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

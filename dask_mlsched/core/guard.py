@@ -39,6 +39,8 @@ class PolicyGuard:
         self._stopwatch = stopwatch
         self._time_budget = time_budget
         self._failures_allowed = failures
+        #: How long the last call took.
+        self.seconds = 0.0
         #: How often the policy has failed, and what the last failure was.
         self.failures = 0
         self.last_failure: str | None = None
@@ -59,12 +61,13 @@ class PolicyGuard:
         started = self._stopwatch()
         try:
             scores = list(self.policy.score(situation))
-            elapsed = self._stopwatch() - started
-            problem = self._problem(scores, situation, elapsed)
+            self.seconds = self._stopwatch() - started
+            problem = self._problem(scores, situation, self.seconds)
             if problem is None:
                 # In here as well: what is no NaN may still not compare.
                 return max(range(len(scores)), key=scores.__getitem__)
         except Exception as error:  # noqa: BLE001 - a policy is foreign code and may raise anything
+            self.seconds = self._stopwatch() - started
             problem = f"raised {type(error).__name__}: {error}"
         self.failures += 1
         self.last_failure = f"policy {self.policy.name!r} {problem}"

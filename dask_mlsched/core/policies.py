@@ -85,6 +85,26 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
+class Stochastic(Protocol):
+    """What a policy that chooses at random has besides `Policy`, for those that learn from it."""
+
+    def propensity(self, situation: Situation, action: int) -> float:
+        """Say how probable it was that the policy would take an action; changes nothing.
+
+        Parameters
+        ----------
+        action
+            Index into the candidates; their number stands for HOLD.
+        """
+        ...
+
+
+def propensity(policy: Policy, situation: Situation, action: int) -> float:
+    """Return the probability with which a policy takes an action: 1 if it does not say."""
+    return policy.propensity(situation, action) if isinstance(policy, Stochastic) else 1.0
+
+
 class Random:
     """Any ready task, each with the same chance: the control that others must beat."""
 
@@ -99,6 +119,11 @@ class Random:
         """Score at random; HOLD never."""
         scores = [self._rng.random() for _ in situation.candidates]
         return _never_hold(scores, situation)
+
+    def propensity(self, situation: Situation, action: int) -> float:
+        """Give each candidate the same chance, and HOLD none."""
+        candidates = len(situation.candidates)
+        return 1.0 / candidates if action < candidates else 0.0
 
 
 class Fifo:

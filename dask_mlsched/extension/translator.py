@@ -210,15 +210,21 @@ class Translator:
         if worker is None:
             return
         known: list[tuple[int, bool]] = []
+        copies: list[tuple[int, bool, int, float]] = []
         total_bytes, total_seconds = 0, 0.0
         for key, direction, nbytes, seconds in moves:
             total_bytes += nbytes
             total_seconds += seconds
             number = self.tasks.get(key)
+            loaded = direction == "load"
             if number is not None:
-                known.append((number, direction == "load"))
-        event = ev.ArraysMoved(monotonic(), worker, tuple(known), total_bytes, total_seconds)
-        self.controller.handle(event)
+                known.append((number, loaded))
+            copies.append((-1 if number is None else number, loaded, nbytes, seconds))
+        self.controller.handle(
+            ev.ArraysMoved(
+                monotonic(), worker, tuple(known), total_bytes, total_seconds, tuple(copies)
+            )
+        )
 
     def resident(self, address: str, resident: Iterable[tuple[Key, int]]) -> None:
         """Pass on a worker's own list of what is resident."""

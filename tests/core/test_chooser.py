@@ -562,3 +562,19 @@ def test_a_situation_cannot_be_changed():
     dask.decide()
     assert dask.runs[0].worker == 0
     assert dask.runs[0].reason == "policy failed"
+
+
+def test_a_watcher_is_told_of_every_choice_of_the_policy_and_of_its_failures():
+    answers = iter([[0.0, 1.0, 0.0], [], [0.0]])
+    policy = Scripted(lambda _: next(answers))
+    dask = ready(policy, "p-0 p-1 p-2", lookahead=0)
+    told: list[tuple[Situation, int | None, str | None]] = []
+    dask.controller.chooser.watcher = lambda situation, choice, guard: told.append(
+        (situation, choice, guard.last_failure)
+    )
+    dask.run()
+    # The third task was the only choice, about which nobody is asked.
+    assert [situation for situation, _, _ in told] == policy.situations
+    assert [choice for _, choice, _ in told] == [1, None]
+    assert told[0][2] is None
+    assert told[1][2] == "policy 'scripted' gave 0 scores for 2 actions"

@@ -124,3 +124,12 @@ def test_a_policy_is_off_after_as_many_failures_as_it_may_have():
         guard.choose(WITHOUT_HOLD)
         assert guard.failures == failures
     assert guard.off
+
+
+def test_how_long_the_policy_took_is_known_also_when_it_failed():
+    def score(_: Situation) -> list[float]:
+        raise RuntimeError
+
+    for guard in (answering(0.0, 1.0), answering(), guard_of(score)):
+        guard.choose(WITHOUT_HOLD)
+        assert guard.seconds == 1e-6

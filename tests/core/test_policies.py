@@ -19,6 +19,7 @@ from dask_mlsched.core.policies import (
     Random,
     Situation,
     make,
+    propensity,
 )
 
 MISSING_30 = Candidate(1, (0, 0, 1), 30, 0, 5, root=False)
@@ -98,3 +99,14 @@ def test_random_repeats_with_its_seed():
     at = situation(MISSING_30, MISSING_10, ROOT)
     scores = [Random(random.Random(7)).score(at) for _ in range(2)]
     assert scores[0] == scores[1]
+
+
+def test_a_policy_that_does_not_state_a_propensity_is_taken_for_certain():
+    at = situation(MISSING_30, MISSING_10, ROOT)
+    assert [propensity(Greedy(), at, action) for action in range(3)] == [1.0, 1.0, 1.0]
+
+
+def test_random_states_the_chances_that_it_gives():
+    at = situation(MISSING_30, MISSING_10, ROOT, hold=HOLD)
+    chances = [propensity(Random(random.Random(0)), at, action) for action in range(4)]
+    assert chances == [1 / 3, 1 / 3, 1 / 3, 0.0]

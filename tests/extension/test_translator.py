@@ -296,6 +296,17 @@ def test_the_copy_speed_is_learned_from_unknown_keys_as_well(translator):
     assert device.bandwidth == pytest.approx(2e6)
 
 
+def test_each_copy_is_passed_on_by_itself(translator, monkeypatch):
+    x = computed(translator, "x", 8)
+    translator.worker(A)
+    handled: list[Any] = []
+    monkeypatch.setattr(translator.controller, "handle", handled.append)
+    translator.moved("a", [("x", "evict", 8, 0.1), ("unknown", "load", 9, 0.25)])
+    (event,) = handled
+    assert event.copies == ((x, False, 8, 0.1), (-1, True, 9, 0.25))
+    assert (event.moves, event.nbytes, event.seconds) == (((x, False),), 17, 0.35)
+
+
 def test_a_snapshot_takes_the_place_of_the_picture(translator):
     x, y = computed(translator, "x", 8), computed(translator, "y", 8)
     translator.limit_seen("a", 100)
