@@ -7,7 +7,6 @@ standard output.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -15,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from dask_mlsched.benchmarks import overhead as plugin_overhead
 from dask_mlsched.benchmarks.comparison import Comparison, compare
@@ -26,14 +23,18 @@ from dask_mlsched.benchmarks.report import as_json, table
 from dask_mlsched.benchmarks.runner import Conditions, RunFailedError, check_policy
 from dask_mlsched.benchmarks.workloads import DEMO, WORKLOADS, Scale, find
 from dask_mlsched.cli.options import (
+    BANDWIDTH,
+    COUNT,
+    JSON,
+    LATENCY,
+    SIZE,
     Checked,
     Command,
     complain,
     missing_packages_are_mistakes,
     names,
-    output_file,
 )
-from dask_mlsched.extension.quantities import parse_bandwidth, parse_duration, parse_size
+from dask_mlsched.cli.output import advance, console, progress_bars, write_json
 
 #: The best policy so far.
 BEST = "greedy-hold"
@@ -41,11 +42,6 @@ BEST = "greedy-hold"
 
 _WORKLOADS = Checked("names", names(find))
 _POLICIES = Checked("names", names(check_policy))
-_SIZE = Checked("size", lambda text: parse_size("--device-memory", text))
-_BANDWIDTH = Checked("bytes/s", lambda text: parse_bandwidth("--bandwidth", text))
-_LATENCY = Checked("duration", lambda text: parse_duration("--latency", text))
-_COUNT = click.IntRange(min=1)
-_JSON = Checked("file", output_file)
 
 
 @click.command(cls=Command)
@@ -74,10 +70,10 @@ def demo(out: Path, *, quick: bool) -> None:
     from dask_mlsched.benchmarks.picture import draw
 
     draw(comparisons, out / "demo.png")
-    _write_json(str(out / "demo.json"), as_json(comparisons))
-    console = _console()
-    console.print(table(comparisons))
-    console.print(f"Picture: {out / 'demo.png'}   Figures: {out / 'demo.json'}", soft_wrap=True)
+    write_json(str(out / "demo.json"), as_json(comparisons))
+    terminal = console()
+    terminal.print(table(comparisons))
+    terminal.print(f"Picture: {out / 'demo.png'}   Figures: {out / 'demo.json'}", soft_wrap=True)
     _check_results(comparisons)
 
 
@@ -97,8 +93,8 @@ def demo(out: Path, *, quick: bool) -> None:
     show_default=True,
     help="One or more, separated by commas; stock is Dask without the plugin.",
 )
-@click.option("--repeats", type=_COUNT, default=3, show_default=True, help="Runs of each policy.")
-@click.option("--json", "json_file", type=_JSON, help="Write the figures here; - is stdout.")
+@click.option("--repeats", type=COUNT, default=3, show_default=True, help="Runs of each policy.")
+@click.option("--json", "json_file", type=JSON, help="Write the figures here; - is stdout.")
 @click.option("--quick", is_flag=True, help="Small instances.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
@@ -106,11 +102,11 @@ def demo(out: Path, *, quick: bool) -> None:
     type=click.FloatRange(min=0, min_open=True),
     help="Working set over device memory. Default: the workload's.",
 )
-@click.option("--device-memory", type=_SIZE, help="Instead of --memory-ratio, such as 64MB.")
-@click.option("--bandwidth", type=_BANDWIDTH, help="Such as 100MB/s. Default: the workload's.")
-@click.option("--latency", type=_LATENCY, default="10us", show_default=True, help="Of each copy.")
-@click.option("--workers", type=_COUNT, default=1, show_default=True)
-@click.option("--threads", type=_COUNT, default=1, show_default=True, help="Of each worker.")
+@click.option("--device-memory", type=SIZE, help="Instead of --memory-ratio, such as 64MB.")
+@click.option("--bandwidth", type=BANDWIDTH, help="Such as 100MB/s. Default: the workload's.")
+@click.option("--latency", type=LATENCY, default="10us", show_default=True, help="Of each copy.")
+@click.option("--workers", type=COUNT, default=1, show_default=True)
+@click.option("--threads", type=COUNT, default=1, show_default=True, help="Of each worker.")
 def bench(
     workloads: tuple[str, ...],
     policies: tuple[str, ...],
@@ -140,21 +136,21 @@ def bench(
         **conditions,
     )
     if json_file is not None:
-        _write_json(json_file, as_json(comparisons))
+        write_json(json_file, as_json(comparisons))
     if json_file != "-":
-        _console().print(table(comparisons))
+        console().print(table(comparisons))
     _check_results(comparisons)
 
 
 @click.command(cls=Command)
-@click.option("--tasks", type=_COUNT, default=20_000, show_default=True)
-@click.option("--pairs", type=_COUNT, default=5, show_default=True, help="Of runs, in each case.")
-@click.option("--workers", type=_COUNT, default=2, show_default=True)
-@click.option("--json", "json_file", type=_JSON, help="Write the figures here; - is stdout.")
+@click.option("--tasks", type=COUNT, default=20_000, show_default=True)
+@click.option("--pairs", type=COUNT, default=5, show_default=True, help="Of runs, in each case.")
+@click.option("--workers", type=COUNT, default=2, show_default=True)
+@click.option("--json", "json_file", type=JSON, help="Write the figures here; - is stdout.")
 def overhead(tasks: int, pairs: int, workers: int, json_file: str | None) -> None:
     """Measure what the plugin costs where it cannot help: no-op tasks, with it and without."""
     results = []
-    with _progress() as progress:
+    with progress_bars() as progress:
         for case in plugin_overhead.CASES:
             bar = progress.add_task(case.name, total=pairs)
             results.append(
@@ -163,13 +159,13 @@ def overhead(tasks: int, pairs: int, workers: int, json_file: str | None) -> Non
                     tasks=tasks,
                     pairs=pairs,
                     workers=workers,
-                    on_pair=partial(_advance, progress, bar),
+                    on_pair=partial(advance, progress, bar),
                 )
             )
     if json_file is not None:
-        _write_json(json_file, plugin_overhead.as_json(results))
+        write_json(json_file, plugin_overhead.as_json(results))
     if json_file != "-":
-        _console().print(plugin_overhead.table(results))
+        console().print(plugin_overhead.table(results))
 
 
 def _run(
@@ -188,7 +184,7 @@ def _run(
 ) -> list[Comparison]:
     steps = len(policies) * repeats
     comparisons: list[Comparison] = []
-    with tempfile.TemporaryDirectory(prefix="mlsched-") as folder, _progress() as progress:
+    with tempfile.TemporaryDirectory(prefix="mlsched-") as folder, progress_bars() as progress:
         bar = progress.add_task("reading the matrices", total=len(workloads) * steps)
         with missing_packages_are_mistakes():
             # All of them now: what is missing shows before the first run, not after minutes.
@@ -216,34 +212,6 @@ def _run(
                 raise click.ClickException(str(error)) from error
         progress.update(bar, completed=len(workloads) * steps, description="done")
     return comparisons
-
-
-def _advance(progress: Progress, bar: TaskID, done: float) -> None:
-    progress.update(bar, completed=done)
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description:<34}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-    )
-
-
-def _console() -> Console:
-    console = Console()
-    # Written to a file or a pipe, a table must not be cut to the width of nothing.
-    return console if console.is_terminal else Console(width=110)
-
-
-def _write_json(where: str, content: object) -> None:
-    text = json.dumps(content, indent=2, allow_nan=False)
-    if where == "-":
-        click.echo(text)
-        return
-    Path(where).write_text(text + "\n")
 
 
 def _check_results(comparisons: Sequence[Comparison]) -> None:

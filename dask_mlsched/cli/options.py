@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from dask_mlsched.benchmarks.optional import MissingDependencyError
+from dask_mlsched.extension.quantities import parse_bandwidth, parse_duration, parse_size
 
 
 class Mistake(click.ClickException):
@@ -144,3 +145,11 @@ def missing_packages_are_mistakes() -> Iterator[None]:
 def complain(message: str) -> NoReturn:
     """End the command because of a mistake."""
     raise Mistake(message)
+
+
+#: Kinds of options that several commands take.
+SIZE = Checked("size", lambda text: parse_size("--device-memory", text))
+BANDWIDTH = Checked("bytes/s", lambda text: parse_bandwidth("--bandwidth", text))
+LATENCY = Checked("duration", lambda text: parse_duration("--latency", text))
+COUNT = click.IntRange(min=1)
+JSON = Checked("file", output_file)
