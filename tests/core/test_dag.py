@@ -12,47 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.dags import a_task, acyclic, assert_same, build
 from dask_mlsched.core.dag import Dag, DagTask, InvalidDagError
-
-
-def a_task(key: str, *dependencies: str, **fields: object) -> DagTask:
-    task = DagTask(key, dependencies, nbytes=8, seconds=0.5, prefix="p")
-    return replace(task, **fields)  # type: ignore[arg-type]  # each of its field's type
-
-
-def build(*tasks: DagTask) -> Dag:
-    return Dag.build("a graph", tasks)
-
-
-def edges(dag: Dag) -> set[tuple[str, str]]:
-    """Each dependency as (reader, source)."""
-    return {
-        (dag.keys[task], dag.keys[source])
-        for task in range(len(dag))
-        for source in dag.dependencies(task)
-    }
-
-
-@st.composite
-def acyclic(draw: st.DrawFn) -> list[DagTask]:
-    """Tasks that read earlier ones, some of them twice, in any order."""
-    tasks = []
-    keys = draw(st.lists(st.text(max_size=5), max_size=20, unique=True))
-    for i, key in enumerate(keys):
-        sources = draw(st.lists(st.sampled_from(keys[:i]), max_size=5)) if i else []
-        is_given = not sources and draw(st.booleans())
-        tasks.append(
-            DagTask(
-                key,
-                sources,
-                draw(st.integers(0, 2**63 - 1)),
-                0.0 if is_given else draw(st.floats(0, allow_infinity=False)),
-                draw(st.sampled_from("pqr")),
-                draw(st.sampled_from([None, True, False])),
-                is_given,
-            )
-        )
-    return draw(st.permutations(tasks))
 
 
 @given(acyclic())
@@ -96,15 +57,6 @@ def test_edges_are_sorted_at_either_end(tasks: list[DagTask]):
 def test_a_dag_is_built_again_from_its_tasks(tasks: list[DagTask]):
     dag = build(*tasks)
     assert_same(Dag.build(dag.name, dag.tasks()), dag)
-
-
-def assert_same(one: Dag, other: Dag) -> None:
-    assert (one.name, one.keys, one.prefixes) == (other.name, other.keys, other.prefixes)
-    for field in ("prefix", "starts", "sources", "reader_starts", "readers"):
-        np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
-    for field in ("nbytes", "seconds", "wanted", "given"):
-        np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
-        assert getattr(one, field).dtype == getattr(other, field).dtype
 
 
 @pytest.mark.parametrize(
