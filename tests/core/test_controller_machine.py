@@ -80,6 +80,10 @@ POLICIES: dict[str, Callable[[random.Random], Policy | None]] = {
 
 
 class ControllerMachine(RuleBasedStateMachine):
+    #: What plays Dask to the controller, and what makes the policy of an example once more.
+    dask_class = VirtualDask
+    same_policy: Callable[[], Policy | None]
+
     @initialize(
         policy=st.sampled_from(sorted(POLICIES)),
         seed=st.integers(0, 5),
@@ -101,9 +105,9 @@ class ControllerMachine(RuleBasedStateMachine):
         workers: list[tuple[int, int | None]],
         tasks: list[DrawnTask],
     ) -> None:
-        rng = random.Random(seed)
-        self.dask = VirtualDask(
-            POLICIES[policy](rng),
+        self.same_policy = lambda: POLICIES[policy](random.Random(seed))
+        self.dask = self.dask_class(
+            self.same_policy(),
             stopwatch=Ticking(),
             lookahead=lookahead,
             bandwidth=bandwidth,

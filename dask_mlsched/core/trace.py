@@ -1,0 +1,171 @@
+"""What a run did: everything that a controller was told, was asked, and answered, in order.
+
+A trace begins where its controller does, without tasks or workers, so it can be
+understood by itself: `replay` gives the same events to a new controller, which
+then says the same; `Trace.dag` is the graph with the sizes and times that were
+measured. `recorder` makes traces, `trace_codec` turns them into bytes and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from dask_mlsched.core import events as ev
+from dask_mlsched.core.chooser import Settings
+from dask_mlsched.core.dag import Dag
+from dask_mlsched.core.measured import MeasuredGraph
+from dask_mlsched.core.policies import Situation
+
+FORMAT: Final = "mlsched-trace"
+VERSION: Final = 1
+
+
+class TraceError(ValueError):
+    """Bytes that are no trace, or one of another version: one line with what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the controller of a trace was made of."""
+
+    #: Version of this package that made the recording.
+    package: str
+    #: When it began, in seconds since 1970.
+    started: float
+    #: As it was configured: a name, or a dotted path. Its seed is in the settings.
+    policy: str
+    mode: str
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the numbers in the events that follow stand for, until they are named again."""
+
+    #: (number, key), (number, prefix), (number, address)
+    tasks: tuple[tuple[int, str], ...] = ()
+    prefixes: tuple[tuple[int, str], ...] = ()
+    workers: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySwitched:
+    """From here on, another policy was asked."""
+
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A choice that was asked of a policy."""
+
+    situation: Situation
+    #: Index into the candidates; their number stands for HOLD; None: the policy failed, and
+    #: Dask's order decided.
+    chosen: int | None
+    #: The probability with which the policy took this action here; None if it failed, or
+    #: failed to say.
+    propensity: float | None
+    #: How long the policy took.
+    seconds: float
+    #: What was wrong, if the policy failed.
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One event, and what came of it. Only `Decide` brings anything but itself."""
+
+    event: ev.Event
+    instructions: tuple[ev.Instruction, ...] = ()
+    #: Those that a policy was asked for; others follow rules, as the instruction's reason says.
+    decisions: tuple[Decision, ...] = ()
+    #: What the stopwatch showed each time it was read, in nanoseconds.
+    readings: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One copy between the tiers of a worker."""
+
+    #: When it was reported.
+    time: float
+    worker: int
+    #: -1 if the task of the array was not known any more.
+    array: int
+    #: True for a load into the fast tier, False for an eviction from it.
+    loaded: bool
+    nbytes: int
+    seconds: float
+
+
+Entry: TypeAlias = Names | PolicySwitched | Step
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A recorded run."""
+
+    header: Header
+    entries: tuple[Entry, ...]
+    #: Why recording stopped before the run did; None if it did not.
+    truncated: str | None = None
+    #: What is wrong with the bytes that this was read from: where they are cut or damaged. All
+    #: that stands before is here. None if the end was found.
+    problem: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that the controller did is here."""
+        return self.truncated is None and self.problem is None
+
+    def steps(self) -> Iterator[Step]:
+        """Yield each event with what came of it."""
+        return (entry for entry in self.entries if isinstance(entry, Step))
+
+    def events(self) -> Iterator[ev.Event]:
+        """Yield the events."""
+        return (step.event for step in self.steps())
+
+    def instructions(self) -> list[ev.Instruction]:
+        """List all that the controller said."""
+        return [instruction for step in self.steps() for instruction in step.instructions]
+
+    def decisions(self) -> Iterator[Decision]:
+        """Yield the choices that were asked of a policy."""
+        return (decision for step in self.steps() for decision in step.decisions)
+
+    def copies(self) -> Iterator[Copy]:
+        """Yield the copies that workers reported, each worker's in their order."""
+        for event in self.events():
+            if isinstance(event, ev.ArraysMoved):
+                for copy in event.copies:
+                    yield Copy(event.time, event.worker, *copy)
+
+    def dag(self, name: str = "trace", *, estimate: bool = False) -> Dag:
+        """Put the graph together, with measured sizes and times.
+
+        A task that was computed twice has the figures of the last time. A key that was submitted
+        again after Dask had forgotten it is another task, and its name ends in ` (2)`. An array
+        that no task made, as scattered data, is `given`. One that was there before recording
+        began takes as many seconds as its prefix on average. Which results a client kept is not
+        known: those that no task reads count as wanted.
+
+        Parameters
+        ----------
+        name
+            The DAG's name.
+        estimate
+            What becomes of a task that never made its array, and so has no figures: False leaves
+            it out, with all that reads it, which cannot have run either; True gives it the mean
+            of its prefix, or of all tasks if nothing of its prefix was measured.
+        """
+        graph = MeasuredGraph()
+        for entry in self.entries:
+            if isinstance(entry, Names):
+                graph.named(entry.tasks, entry.prefixes)
+            elif isinstance(entry, Step):
+                graph.handle(entry.event)
+        return graph.dag(name, estimate=estimate)
