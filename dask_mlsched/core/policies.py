@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, cast, runtime_checkable
 
 from dask_mlsched.core.events import Priority
 
@@ -85,7 +85,6 @@ class Policy(Protocol):
         ...
 
 
-@runtime_checkable
 class Stochastic(Protocol):
     """What a policy that chooses at random has besides `Policy`, for those that learn from it."""
 
@@ -102,7 +101,9 @@ class Stochastic(Protocol):
 
 def propensity(policy: Policy, situation: Situation, action: int) -> float:
     """Return the probability with which a policy takes an action: 1 if it does not say."""
-    return policy.propensity(situation, action) if isinstance(policy, Stochastic) else 1.0
+    # Not by `isinstance`, which takes longer for a protocol than the whole decision may.
+    stochastic = cast("Stochastic", policy) if hasattr(policy, "propensity") else None
+    return 1.0 if stochastic is None else stochastic.propensity(situation, action)
 
 
 class Random:
