@@ -50,6 +50,11 @@ class Residency:
         """Whether the worker holds nothing in its slow tier."""
         return not self._slow
 
+    @property
+    def slow_bytes(self) -> int:
+        """Bytes in the slow tier; adds them up."""
+        return sum(self._slow.values())
+
     def held(self) -> list[int]:
         """List the arrays of both tiers."""
         return [*self._resident, *self._slow]
@@ -129,6 +134,11 @@ class Residency:
         self.resident_bytes -= nbytes
         self._slow[array] = nbytes
         return True
+
+    def store_slow(self, array: int, nbytes: int) -> None:
+        """Put an array that is in neither tier into the slow one."""
+        assert array not in self._resident
+        self._slow[array] = nbytes
 
     def discard(self, array: int) -> bool:
         """Forget an array in either tier; True if it was resident."""
