@@ -54,7 +54,7 @@ def simulate(
     order: Integers,
     settings: Settings | None = None,
     stock: bool = False,
-    seed: int = 0,
+    rng: np.random.Generator | None = None,
     stopwatch: Callable[[], float] = lambda: 0.0,
 ) -> SimulatedRun:
     """Run a DAG on a virtual cluster.
@@ -71,8 +71,8 @@ def simulate(
         Of the controller. Policies may take as long as they like: their time is not the run's.
     stock
         Leave all to Dask's own scheduling, as without us.
-    seed
-        Of the noise on compute times.
+    rng
+        Draws the noise on compute times; None for no noise.
     stopwatch
         Measures decisions.
 
@@ -82,7 +82,7 @@ def simulate(
         If a task needs more than the fast tier holds, or the slow tier overflows.
     """
     settings = replace(settings or Settings(), time_budget=math.inf)
-    return _Simulation(dag, machine, policy, order, settings, stock, seed, stopwatch).run()
+    return _Simulation(dag, machine, policy, order, settings, stock, rng, stopwatch).run()
 
 
 class _Simulation:
@@ -96,7 +96,7 @@ class _Simulation:
         order: Integers,
         settings: Settings,
         stock: bool,
-        seed: int,
+        rng: np.random.Generator | None,
         stopwatch: Callable[[], float],
     ) -> None:
         check_fits(dag, machine.limit)
@@ -109,8 +109,8 @@ class _Simulation:
         self.readers = _rows(dag.reader_starts, dag.readers)
         self.wanted: list[bool] = dag.wanted.tolist()
         self.given: list[int] = np.flatnonzero(dag.given).tolist()
-        noise = np.exp(costs.noise * np.random.default_rng(seed).standard_normal(len(dag)))
-        self.seconds: list[float] = (dag.seconds * noise).tolist()
+        noise = costs.noise * rng.standard_normal(len(dag)) if rng is not None else 0.0
+        self.seconds: list[float] = (dag.seconds * np.exp(noise)).tolist()
         self.prefix: list[int] = dag.prefix.tolist()
         self.workers = [
             SimulatedWorker(
