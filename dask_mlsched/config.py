@@ -16,6 +16,10 @@ from dask_mlsched.core import policies
 
 Mode: TypeAlias = Literal["off", "observe", "manage"]
 Scope: TypeAlias = Literal["tiered", "all"]
+TraceMode: TypeAlias = Literal["off", "memory"]
+
+#: A recording needs this much to say what it is of, and that it is full.
+_SMALLEST_TRACE = 10_000
 
 #: Keyword of `Config.read` -> key under `mlsched.` in Dask's configuration.
 _KEYS = {
@@ -32,6 +36,9 @@ _KEYS = {
     "check_interval": "check-interval",
     "snapshot_interval": "snapshot-interval",
     "explain_length": "explain-length",
+    "trace": "trace",
+    "trace_directory": "trace-directory",
+    "trace_limit": "trace-limit",
 }
 
 
@@ -69,6 +76,9 @@ class Config:
     check_interval: float
     snapshot_interval: float
     explain_length: int
+    trace: TraceMode
+    trace_directory: str | None
+    trace_limit: int
 
     @classmethod
     def read(cls, **overrides: Any) -> Config:
@@ -109,7 +119,7 @@ def check_overrides(**overrides: Any) -> None:
 def checked(name: str, value: Any) -> Any:
     """Check one setting and bring it to its unit."""
     # YAML 1.1 reads a bare `off` as false.
-    if name == "mode" and value is False:
+    if name in ("mode", "trace") and value is False:
         value = "off"
     schema = _load("mlsched-schema.yaml")
     for part in _KEYS[name].split("."):
@@ -124,6 +134,10 @@ def checked(name: str, value: Any) -> Any:
         _check_policy(value)
     if name == "bandwidth":
         return _positive(name, value, "bytes per second such as '10 GB/s'", _parse_bandwidth)
+    if name == "trace_directory":
+        return value or None  # an empty variable of the environment is none
+    if name == "trace_limit":
+        return _trace_limit(value)
     if schema.get("type") == ["string", "number"]:
         return _positive(name, value, "a time such as '100ms'", parse_timedelta)
     return value
@@ -150,6 +164,20 @@ def _check_policy(name: str) -> None:
 
 def _parse_bandwidth(value: str | float) -> float:
     return float(parse_bytes(value.removesuffix("/s") if isinstance(value, str) else value))
+
+
+def _trace_limit(value: str | int) -> int:
+    try:
+        nbytes = int(parse_bytes(value))
+    except (ValueError, OverflowError):
+        nbytes = 0
+    if nbytes < _SMALLEST_TRACE:
+        msg = (
+            f"mlsched.trace-limit is {value!r}; expected a size such as '64 MiB', "
+            f"at least {_SMALLEST_TRACE} bytes"
+        )
+        raise ConfigError(msg)
+    return nbytes
 
 
 def _positive(name: str, value: Any, expected: str, parse: Any) -> float:

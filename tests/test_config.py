@@ -44,9 +44,9 @@ def test_an_emptied_configuration_leaves_the_defaults():
         assert Config.read().policy == "greedy-hold"
 
 
-def test_a_bare_off_in_yaml_is_the_mode():
-    with dask.config.set(yaml.safe_load("mlsched: {mode: off}")):
-        assert Config.read().mode == "off"
+def test_a_bare_off_in_yaml_is_what_it_looks_like():
+    with dask.config.set(yaml.safe_load("mlsched: {mode: off, trace: off}")):
+        assert (Config.read().mode, Config.read().trace) == ("off", "off")
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,18 @@ def test_a_bare_off_in_yaml_is_the_mode():
 )
 def test_quantities_are_brought_to_their_unit(name, value, number):
     assert getattr(Config.read(**{name: value}), name) == pytest.approx(number)
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_no_directory_for_traces_is_none(value):
+    assert Config.read(trace_directory=value).trace_directory is None
+
+
+@pytest.mark.parametrize(
+    ("value", "nbytes"), [("64 MiB", 2**26), ("10kB", 10_000), (12_345, 12_345)]
+)
+def test_the_limit_of_a_trace_is_brought_to_bytes(value, nbytes):
+    assert Config.read(trace_limit=value).trace_limit == nbytes
 
 
 @pytest.mark.parametrize(
@@ -125,6 +137,20 @@ def test_quantities_are_brought_to_their_unit(name, value, number):
         ),
         ("snapshot_interval", None, "mlsched.snapshot-interval is None; expected string or number"),
         ("explain_length", -1, "mlsched.explain-length is -1; expected integer at least 0"),
+        ("trace", "file", "mlsched.trace is 'file'; expected one of off, memory"),
+        ("trace_directory", 5, "mlsched.trace-directory is 5; expected string or null"),
+        ("trace_limit", 1.5, "mlsched.trace-limit is 1.5; expected string or integer"),
+        *[
+            (
+                "trace_limit",
+                value,
+                (
+                    f"mlsched.trace-limit is {value!r}; expected a size such as '64 MiB', "
+                    "at least 10000 bytes"
+                ),
+            )
+            for value in (9_999, -1, "1 kB", "10 s", "much")
+        ],
     ],
 )
 def test_a_bad_value_gets_one_line_with_the_value_and_what_was_expected(name, value, message):

@@ -139,11 +139,14 @@ def _plain(number: Any) -> int | float:
         return float(number)
 
 
+#: Rows hold no circles, and looking for them takes a third of the time.
+_JSON: Final = json.JSONEncoder(separators=(",", ":"), default=_plain, check_circular=False)
+
+
 def encode_frame(records: Iterable[Record]) -> bytes:
     """Encode some records that stand together; cost: some 3 µs a record."""
     rows = list(map(_row, records))
-    text = json.dumps(rows, separators=(",", ":"), default=_plain)
-    payload = zlib.compress(text.encode("ascii"), _LEVEL)
+    payload = zlib.compress(_JSON.encode(rows).encode("ascii"), _LEVEL)
     length = len(payload)
     checksum = zlib.crc32(payload, zlib.crc32(length.to_bytes(4, "big")))
     return _FRAME_START.pack(length, checksum) + payload

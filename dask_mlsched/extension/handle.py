@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Any
 
 from dask.typing import Key
@@ -11,7 +14,9 @@ from distributed import Client
 
 from dask_mlsched.config import ConfigError, check_overrides
 from dask_mlsched.extension import sparse
+from dask_mlsched.extension.recording import NotRecordedError
 from dask_mlsched.extension.scheduler_plugin import MLSchedulerPlugin
+from dask_mlsched.extension.trace_files import write_at_once
 
 
 class NotInstalledError(RuntimeError):
@@ -62,6 +67,21 @@ class Handle:
         """
         return self._client.sync(self._set, policy=policy)
 
+    def save_trace(self, path: str | os.PathLike[str]) -> Any:
+        """Write what was recorded so far to a file on this machine, and return its path.
+
+        The file is there as a whole or not at all. Recording is switched on beforehand, by the
+        settings `trace` or `trace_directory`; `dask_mlsched.core.trace_codec.decode` reads it.
+
+        Raises
+        ------
+        NotRecordedError
+            If nothing was recorded.
+        OSError
+            If the file cannot be written.
+        """
+        return self._client.sync(self._save_trace, Path(path))
+
     def uninstall(self) -> Any:
         """Give all parked tasks back to Dask and leave; doing it again does nothing."""
         if self._uninstalled or self._client.status not in ("running", "connecting"):
@@ -81,6 +101,13 @@ class Handle:
         problem = await self._call("mlsched_set", **kwargs)
         if problem:
             raise ConfigError(problem)
+
+    async def _save_trace(self, path: Path) -> Path:
+        answer = await self._call("mlsched_trace")
+        if answer["problem"]:
+            raise NotRecordedError(answer["problem"])
+        await asyncio.to_thread(write_at_once, path, answer["trace"])
+        return path
 
     async def _uninstall(self) -> None:
         # It may be gone already, alone or with its scheduler; CommClosedError is an OSError.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dask.typing import Key
 
 from dask_mlsched.config import ConfigError, checked
+from dask_mlsched.extension.recording import NotRecordedError
 
 if TYPE_CHECKING:
     from dask_mlsched.extension.scheduler_plugin import MLSchedulerPlugin
@@ -35,10 +36,22 @@ def add_handlers(plugin: MLSchedulerPlugin) -> None:
             return str(error)
         return ""
 
+    def mlsched_trace() -> dict[str, Any]:
+        try:
+            return {"trace": plugin.recording.fetch(), "problem": None}
+        except NotRecordedError as error:
+            return {"trace": None, "problem": str(error)}
+
     async def mlsched_uninstall() -> int:
         return await plugin.uninstall()
 
-    handlers = (mlsched_status, mlsched_explain, mlsched_set, mlsched_uninstall)
+    handlers = (
+        mlsched_status,
+        mlsched_explain,
+        mlsched_set,
+        mlsched_trace,
+        mlsched_uninstall,
+    )
     plugin.remote_handlers = {handler.__name__: handler for handler in handlers}
     plugin.scheduler.handlers.update(plugin.remote_handlers)
 

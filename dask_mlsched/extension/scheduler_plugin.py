@@ -34,6 +34,7 @@ from dask_mlsched.core.controller import Controller
 from dask_mlsched.extension import dask_versions, parking, remote, status
 from dask_mlsched.extension.dispatcher import Dispatcher, stimulus
 from dask_mlsched.extension.policy_source import load_policy
+from dask_mlsched.extension.recording import Recording
 from dask_mlsched.extension.reports import TOPIC, Reports
 from dask_mlsched.extension.translator import Translator
 from dask_mlsched.extension.worker_plugin import MLWorkerPlugin
@@ -73,6 +74,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
     scheduler: Scheduler
     config: Config
     dispatcher: Dispatcher
+    recording: Recording
     #: What watches the scheduler and decides; None while the plugin is off or has nothing to do.
     controller: Controller | None
     translator: Translator | None
@@ -127,6 +129,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
             return
         heard = self._take_over()
         self.dispatcher = Dispatcher(scheduler, self.config.explain_length)
+        self.recording = Recording(self.config)
         self.mode = self.config.mode
         self.policy_name = self.config.policy
         remote.add_handlers(self)
@@ -245,8 +248,11 @@ class MLSchedulerPlugin(SchedulerPlugin):
             seed=config.seed,
         )
         policy = load_policy(self.policy_name, config.seed)
-        self.controller = Controller(policy, settings, time.perf_counter)
+        self.controller = self.recording.begin(
+            policy, settings, policy_name=self.policy_name, mode=self.mode
+        )
         self.translator = Translator(self.scheduler, self.controller)
+        self.recording.name_by(self.translator)
         for ws in self.scheduler.workers.values():
             self.translator.worker(ws)
             self.translator.limit_seen(ws.address, self.reports.limits.get(ws.address))
@@ -261,6 +267,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
     def _deactivate(self, *, release: bool) -> int:
         self.controller = None
         self.translator = None
+        self.recording.end()
         return parking.release_all(self.scheduler, stimulus()) if release else 0
 
     def set_mode(self, mode: Mode) -> None:
@@ -288,6 +295,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
         self.policy_name = name
         if self.controller is not None:
             self.controller.chooser.set_policy(policy)
+            self.recording.policy_switched(name)
         if managed and not self.manages:
             self._give_back()
         elif self.manages and not managed:

@@ -36,6 +36,7 @@ def snapshot(plugin: MLSchedulerPlugin) -> dict[str, Any]:
             "worker_errors": plugin.reports.worker_errors,
             "last_problem": plugin.reports.last_problem,
         },
+        "trace": plugin.recording.snapshot(),
         **_decisions(controller),
     }
 

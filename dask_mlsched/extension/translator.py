@@ -43,6 +43,20 @@ class Translator:
         self._prefixes: Numbering[str] = Numbering()
         self._state = controller.graph.state
 
+    # Names, for recordings
+
+    def task_name(self, number: int) -> str:
+        """Return a task's key as text."""
+        return str(self.tasks.key(number))
+
+    def prefix_name(self, number: int) -> str:
+        """Return a prefix."""
+        return self._prefixes.key(number)
+
+    def worker_name(self, number: int) -> str:
+        """Return a worker's address."""
+        return self.workers.key(number)
+
     # Graphs
 
     def register(self, tasks: Iterable[DaskTask]) -> None:
