@@ -12,30 +12,34 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from dask_mlsched.core import eviction
 from dask_mlsched.core.device import Device
 from dask_mlsched.core.events import Hold, Run
 from dask_mlsched.core.graph import TaskGraph, TaskState
 from dask_mlsched.core.guard import PolicyGuard
 from dask_mlsched.core.parked import ParkedTasks
+from dask_mlsched.core.planner_guard import PlannerGuard
+from dask_mlsched.core.planners.picture import UNKNOWN_SECONDS, Picture
+from dask_mlsched.core.planners.planner import Planner
 from dask_mlsched.core.policies import Candidate, HoldOption, Policy, Situation
 
 #: Why a task was chosen: by the policy; because it was the only choice; because everything fits
 #: in the fast tier, so that order does not matter to memory; because there is no policy, or it
-#: is off; because the policy failed this time.
-Reason: TypeAlias = Literal["policy", "only choice", "fits", "no policy", "policy failed"]
+#: is off; because the policy failed this time; because a planner had nothing for any worker, and
+#: nothing would ever have changed that.
+Reason: TypeAlias = Literal[
+    "policy", "only choice", "fits", "no policy", "policy failed", "nothing planned"
+]
 
 #: So many dependents of one running task are looked at as successors to wait for.
 _SUCCESSORS: Final = 32
 
 #: So many tasks in Dask's order stand beside a policy's own view of the parked tasks.
 _IN_ORDER: Final = 4
-
-#: A task of a prefix that has not run yet counts as long as this, as it does in Dask.
-_UNKNOWN_SECONDS: Final = 0.5
 
 #: Fetching from another worker takes this long however little it is, as work stealing has it.
 _SENDING_SECONDS: Final = 0.01
@@ -55,6 +59,8 @@ class Settings:
     time_budget: float = 0.05
     failures: int = 10
     seed: int = 0
+    #: The name of the eviction rule; a planner may bring its own.
+    eviction: str = "lru"
 
 
 class Chooser:
@@ -68,8 +74,12 @@ class Chooser:
     recent_seconds: deque[float]
     #: Seconds that all decisions took.
     total_seconds: float
-    #: Is told of every choice of the policy: the situation, the choice (None: it failed), the guard.
+    #: Is told of each choice of the policy: the situation, the choice (None: it failed), the guard.
     watcher: Callable[[Situation, int | None, PolicyGuard], None] | None
+    #: The guard of a policy that plans; None if the policy does not.
+    planners: PlannerGuard | None
+    #: Names victims when a task needs room.
+    rule: eviction.EvictionRule
 
     def __init__(
         self,
@@ -79,6 +89,7 @@ class Chooser:
         policy: Policy | None,
         settings: Settings,
         stopwatch: Callable[[], float],
+        on_workers: Mapping[int, int],
     ) -> None:
         self._graph = graph
         self._devices = devices
@@ -87,6 +98,8 @@ class Chooser:
         self._stopwatch = stopwatch
         self._rng = random.Random(settings.seed)
         self.fits = False
+        #: What planners see; the controller sets its time.
+        self.picture = Picture(graph, devices, levels, on_workers, settings.network_bandwidth)
         self.guard: PolicyGuard | None = None
         self.watcher = None
         self.set_policy(policy)
@@ -96,16 +109,27 @@ class Chooser:
 
     def set_policy(self, policy: Policy | None) -> None:
         """Ask another policy from the next decision on."""
-        self.guard = (
-            None
-            if policy is None
-            else PolicyGuard(
+        settings = self._settings
+        self.guard = self.planners = None
+        rule = settings.eviction
+        if isinstance(policy, Planner):
+            self.guard = self.planners = PlannerGuard(
+                policy,
+                self.picture,
+                self._stopwatch,
+                time_budget=settings.time_budget,
+                failures=settings.failures,
+            )
+            rule = policy.eviction or rule
+        elif policy is not None:
+            self.guard = PolicyGuard(
                 policy,
                 self._stopwatch,
-                time_budget=self._settings.time_budget,
-                failures=self._settings.failures,
+                time_budget=settings.time_budget,
+                failures=settings.failures,
             )
-        )
+        self.rule = eviction.make(rule)
+        self.picture.eviction = rule
 
     def begin_pass(self) -> None:
         """Work out what all decisions of one pass share."""
@@ -128,14 +152,19 @@ class Chooser:
 
     def _decide(self, worker: int, now: float) -> Run | Hold | None:
         # The user's priority comes first: only the most urgent level is looked at.
-        level = self._levels[min(self._levels)]
+        user_priority = min(self._levels)
+        reason = self._reason_not_to_ask(self._devices[worker])
+        if reason is not None:
+            return self._first_in_order(worker, now, reason)
+        if self.planners is not None:
+            return self._planned(self.planners, user_priority, worker, now)
+        return self._scored(self._levels[user_priority], worker, now)
+
+    def _scored(self, level: ParkedTasks, worker: int, now: float) -> Run | Hold | None:
         device = self._devices[worker]
-        reason = self._reason_not_to_ask(device)
-        tasks = self._shortlist(level, worker, ask=reason is None)
+        tasks = self._shortlist(level, worker, ask=True)
         if not tasks:
             return None
-        if reason is not None:
-            return self._run(tasks[0], worker, now, reason, tasks)
         candidates = self._candidates(tasks, device)
         hold = self._hold_option(device, candidates, now)
         if hold is None and len(candidates) == 1:
@@ -156,10 +185,58 @@ class Chooser:
         assert hold is not None  # the guard lets no other index through
         return self._hold(worker, device, hold, now)
 
+    def _planned(
+        self, planners: PlannerGuard, user_priority: float, worker: int, now: float
+    ) -> Run | None:
+        proposed = planners.propose(user_priority, worker, now)
+        if proposed:
+            return self._run(proposed[0], worker, now, "policy", proposed)
+        if proposed is None:
+            return self._first_in_order(worker, now, "policy failed")
+        device = self._devices[worker]
+        # Tasks of lower user priority wait behind this level, so it may not leave a thread idle.
+        if len(self._levels) > 1 and len(device.in_flight) < device.threads:
+            return self._first_in_order(worker, now, "nothing planned")
+        return None
+
+    def _first_in_order(self, worker: int, now: float, reason: Reason) -> Run | None:
+        tasks = self._shortlist(self._levels[min(self._levels)], worker, ask=False)
+        return self._run(tasks[0], worker, now, reason, tasks) if tasks else None
+
+    def keep_alive(self, workers: Iterable[int], now: float) -> Run | None:
+        """Run a task in Dask's order where a planner has nothing for any of these workers.
+
+        The controller asks when nothing is in flight: no event would ever come.
+        """
+        found = (self._first_in_order(worker, now, "nothing planned") for worker in workers)
+        return next((run for run in found if run is not None), None)
+
+    def victims(self, task: int, worker: int) -> Sequence[int]:
+        """Name what a worker evicts to make room for a task that is about to be sent."""
+        if isinstance(self.rule, eviction.Lru):
+            return ()
+        plan: eviction.Plan | None = None
+        if self.planners is not None:
+            planner: object = self.planners.planner(self._graph.priority[task][0])
+            if isinstance(planner, eviction.Plan):
+                plan = planner
+        pressure = eviction.pressure(self._graph, self._devices[worker], task, worker, plan)
+        if pressure is None:
+            return ()
+        try:
+            return self.rule.victims(pressure)
+        except Exception as error:
+            if self.planners is None:
+                raise
+            # The rules are ours; what one asks of a planner is not.
+            self.planners.failed_to_tell(error)
+            return ()
+
     def _reason_not_to_ask(self, device: Device) -> Reason | None:
         if self.guard is None or self.guard.off:
             return "no policy"
-        if self.fits and device.residency.all_resident:
+        always = self.planners is not None and self.planners.even_if_fits
+        if self.fits and device.residency.all_resident and not always:
             return "fits"
         return None
 
@@ -197,7 +274,7 @@ class Chooser:
         # Tasks of lower user priority wait behind this level, so it may not leave a thread idle.
         if len(self._levels) == 1:
             finished = graph.prefixes[graph.prefix[task]].finished
-            seconds = graph.expected_seconds(task) if finished else _UNKNOWN_SECONDS
+            seconds = graph.expected_seconds(task) if finished else UNKNOWN_SECONDS
             there = self._devices[home]
             # What its idle threads take at once does not wait.
             waiting = level.home_count(home) - max(0, there.threads - len(there.in_flight))

@@ -22,19 +22,16 @@ parked: their arrays count, their slots do not.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.chooser import Chooser, Settings
 from dask_mlsched.core.device import Device
-from dask_mlsched.core.graph import TaskGraph, TaskState
+from dask_mlsched.core.graph import WIDE, TaskGraph, TaskState
 from dask_mlsched.core.parked import ParkedTasks
 from dask_mlsched.core.policies import Policy
-
-#: An array with more dependents than this is as good as everywhere: following its comings and
-#: goings would touch every parked task each time, and would tell none of them apart.
-WIDE: Final = 1024
 
 #: A scheduler and a worker take about this many seconds to tell of a finished task and to send
 #: the next one. While everything fits in the fast tier, a worker may have more tasks than
@@ -110,9 +107,11 @@ class Controller:
         self.holds = 0
         self.hold_seconds = 0.0
         self.settings = settings
-        self.chooser = Chooser(self.graph, self.devices, self.levels, policy, settings, stopwatch)
         #: task -> worker, for tasks that are SENT or RUNNING.
         self._where: dict[int, int] = {}
+        self.chooser = Chooser(
+            self.graph, self.devices, self.levels, policy, settings, stopwatch, self._where
+        )
         #: Workers that have a free slot.
         self._with_room: set[int] = set()
         self._handlers: dict[type, Callable[..., list[ev.Instruction] | None]] = {
@@ -166,7 +165,18 @@ class Controller:
                 names = " or ".join(s.name for s in legal)
                 msg = f"{kind.__name__} for task {task} in {state.name}; expected {names}"
                 raise IllegalEvent(msg)
+        self.chooser.picture.now = event.time
         return self._handlers[kind](event) or []
+
+    def _tell(self, callback: str, *arguments: Any) -> None:
+        """Tell a policy that plans of something, by the name of its callback."""
+        if self.chooser.planners is not None:
+            self.chooser.planners.tell(callback, *arguments)
+
+    def _tell_of(self, callback: str, task: int) -> None:
+        """Tell those who plan the tasks of this one's user priority."""
+        if self.chooser.planners is not None:
+            self.chooser.planners.tell_one(self.graph.priority[task][0], callback, task)
 
     def _device(self, worker: int) -> Device:
         device = self.devices.get(worker)
@@ -190,6 +200,8 @@ class Controller:
             new.add(spec.task)
         for spec in event.tasks:
             self.graph.add(spec)
+        if self.chooser.planners is not None:
+            self._tell("graph_changed", [spec.task for spec in event.tasks])
 
     def _dependencies_added(self, event: ev.DependenciesAdded) -> None:
         for dep in event.dependencies:
@@ -202,7 +214,9 @@ class Controller:
         parked = self.graph.state[event.task] == _PARKED
         if parked:
             self._unpark(event.task)
+            self._tell_of("task_withdrawn", event.task)
         self.graph.add_dependencies(event.task, event.dependencies, event.priority)
+        self._tell("graph_changed", [event.task])
         if parked:
             self._park(event.task)
 
@@ -231,6 +245,7 @@ class Controller:
         if level is None:
             level = self.levels[order[0]] = ParkedTasks()
         level.add(task, order, home, missing)
+        self._tell_of("task_ready", task)
 
     def _missing_bytes(self, task: int, worker: int) -> int | None:
         """Sum the inputs that are not resident; None if that is all of them, or never matters."""
@@ -257,6 +272,7 @@ class Controller:
 
     def _task_withdrawn(self, event: ev.TaskWithdrawn) -> None:
         self._unpark(event.task)
+        self._tell_of("task_withdrawn", event.task)
 
     def _task_started(self, event: ev.TaskStarted) -> None:
         task = event.task
@@ -271,6 +287,7 @@ class Controller:
             if state == _PARKED:
                 self._unpark(task)
             self._where[task] = event.worker
+            self._tell("task_sent", task, event.worker)
             self._expect_on(task, event.worker)
         self.graph.state[task] = _RUNNING
 
@@ -287,12 +304,16 @@ class Controller:
             graph.holders[dep].add(worker)
             came += loaded
             gone += evicted
-        gone += residency.touch(task, graph.expected_nbytes(task))[1]
+        loaded, evicted = residency.touch(task, graph.expected_nbytes(task))
+        came += loaded
+        gone += evicted
         self._residency_changed(worker, came, gone)
 
-    def _residency_changed(self, worker: int, came: Iterable[int], gone: Iterable[int]) -> None:
+    def _residency_changed(self, worker: int, came: Sequence[int], gone: Sequence[int]) -> None:
         """Bring the parked tasks' missing bytes up to date with what moved on a worker."""
         graph = self.graph
+        if self.chooser.planners is not None:
+            self.chooser.planners.residency_changed(worker, came, gone)
         if not self.levels or self.devices[worker].residency.limit is None:
             return
         affected: set[int] = set()
@@ -304,10 +325,17 @@ class Controller:
             self._level(task).set_missing(task, worker, self._missing_bytes(task, worker))
 
     def _task_refused(self, event: ev.TaskRefused) -> None:
+        worker = self._where[event.task]
         device = self._leave_worker(event.task)
         if device is not None:
-            device.residency.discard(event.task)
+            self._discard(event.task, worker)
+        self.graph.state[event.task] = _WAITING
+        self._tell("task_ended", event.task, worker)
         self._park(event.task)
+
+    def _discard(self, array: int, worker: int) -> None:
+        if self.devices[worker].residency.discard(array):
+            self._residency_changed(worker, (), (array,))
 
     def _leave_worker(self, task: int) -> Device | None:
         worker = self._where.pop(task)
@@ -338,16 +366,22 @@ class Controller:
         if device is not None:
             device.last_end = event.time
             graph.holders[task].add(worker)
-            self._residency_changed(worker, (), device.residency.resize(task, event.nbytes))
+            was_resident = task in device.residency
+            gone = device.residency.resize(task, event.nbytes)
+            came = (task,) if task in device.residency and not was_resident else ()
+            self._residency_changed(worker, came, gone)
+        self._tell("task_ended", task, worker)
 
     def _task_stopped(self, event: ev.TaskStopped) -> None:
         was_running = self.graph.state[event.task] == _RUNNING
+        worker = self._where[event.task]
         device = self._leave_worker(event.task)
         if device is not None:
             if was_running:
                 device.last_end = event.time
-            device.residency.discard(event.task)
+            self._discard(event.task, worker)
         self.graph.state[event.task] = _WAITING
+        self._tell("task_ended", event.task, worker)
 
     def _array_appeared(self, event: ev.ArrayAppeared) -> None:
         for worker in event.workers:
@@ -361,12 +395,12 @@ class Controller:
     def _array_released(self, event: ev.ArrayReleased) -> None:
         array = event.task
         for worker in tuple(self.graph.holders[array]):
-            if self.devices[worker].residency.discard(array):
-                self._residency_changed(worker, (), (array,))
+            self._discard(array, worker)
         self.graph.array_released(array)
 
     def _task_forgotten(self, event: ev.TaskForgotten) -> None:
         self.graph.forget(event.task)
+        self._tell("task_forgotten", event.task)
 
     # Workers
 
@@ -380,15 +414,17 @@ class Controller:
         _check_limit(event.worker, event.limit)
         self.devices[event.worker] = Device(event.threads, event.limit, self.settings.bandwidth)
         self._slots_changed(event.worker)
+        self._tell("worker_joined", event.worker)
 
     def _limit_seen(self, event: ev.LimitSeen) -> None:
         device = self._device(event.worker)
         _check_limit(event.worker, event.limit)
-        device.residency.set_limit(event.limit)
+        gone = device.residency.set_limit(event.limit)
         # What is missing means nothing without a limit, and everything with the first one.
         for level in self.levels.values():
             for task in level.tasks():
                 level.set_missing(task, event.worker, self._missing_bytes(task, event.worker))
+        self._residency_changed(event.worker, (), gone)
 
     def _worker_paused(self, event: ev.WorkerPaused) -> None:
         device = self._device(event.worker)
@@ -396,10 +432,12 @@ class Controller:
         self.hold_seconds += device.release_hold(event.time)
         self._slots_changed(event.worker)
         self._rehome(event.worker)
+        self._tell("worker_left", event.worker)
 
     def _worker_resumed(self, event: ev.WorkerResumed) -> None:
         self._device(event.worker).paused = False
         self._slots_changed(event.worker)
+        self._tell("worker_joined", event.worker)
 
     def _worker_left(self, event: ev.WorkerLeft) -> None:
         device = self._device(event.worker)
@@ -411,6 +449,7 @@ class Controller:
         for level in self.levels.values():
             level.drop_worker(event.worker)
         self._rehome(event.worker)
+        self._tell("worker_left", event.worker)
 
     def _rehome(self, worker: int) -> None:
         """Let any worker take the parked tasks whose home takes none."""
@@ -470,8 +509,7 @@ class Controller:
             *_, worker = heapq.heappop(queue)
             instruction = self.chooser.decide(worker, event.time)
             if isinstance(instruction, ev.Run):
-                self._send(instruction)
-                instructions.append(instruction)
+                instructions.append(self._send(instruction))
                 if self._takes_more(worker):
                     heapq.heappush(queue, self._place_in_line(worker))
             elif instruction is not None:
@@ -479,7 +517,16 @@ class Controller:
                 instructions.append(instruction)
             else:
                 self._end_hold_past_deadline(worker, event.time)
+        if not instructions and self.chooser.planners is not None:
+            instructions += self._keep_alive(event.time)
         return instructions
+
+    def _keep_alive(self, now: float) -> list[ev.Instruction]:
+        """Send one task where a planner leaves all workers idle; no event would come of that."""
+        if not self.levels or any(device.in_flight for device in self.devices.values()):
+            return []
+        run = self.chooser.keep_alive(sorted(self._with_room, key=self._place_in_line), now)
+        return [] if run is None else [self._send(run)]
 
     def _end_hold_past_deadline(self, worker: int, now: float) -> None:
         device = self.devices[worker]
@@ -507,7 +554,7 @@ class Controller:
         device = self.devices[worker]
         return len(device.in_flight) / device.threads, device.last_sent, worker
 
-    def _send(self, run: ev.Run) -> None:
+    def _send(self, run: ev.Run) -> ev.Run:
         self._unpark(run.task)
         self.graph.state[run.task] = _SENT
         self._where[run.task] = run.worker
@@ -518,7 +565,19 @@ class Controller:
         if limit is not None and self.needed_bytes(run.task) > limit:
             self.oversized += 1
         self._slots_changed(run.worker)
+        self._tell("task_sent", run.task, run.worker)
+        evicted = self._evict(self.chooser.victims(run.task, run.worker), run.worker)
         self._expect_on(run.task, run.worker)
+        return replace(run, evict=evicted) if evicted else run
+
+    def _evict(self, victims: Sequence[int], worker: int) -> tuple[int, ...]:
+        """Evict what a rule has named, as the worker will; return what was resident."""
+        if not victims:
+            return ()
+        residency = self.devices[worker].residency
+        evicted = tuple(array for array in victims if residency.evict(array))
+        self._residency_changed(worker, (), evicted)
+        return evicted
 
 
 def _check_limit(worker: int, limit: int | None) -> None:

@@ -253,6 +253,8 @@ class Run:
     rank: int
     #: How long the slot had been held before.
     held_seconds: float
+    #: Resident arrays that the worker evicts before it makes room for the task, in this order.
+    evict: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
+from typing import Final
 
 from dask_mlsched.core.events import Priority, TaskSpec
+
+#: An array with more dependents than this is as good as everywhere: following its comings and
+#: goings would touch every parked task each time, and would tell none of them apart.
+WIDE: Final = 1024
 
 
 class TaskState(IntEnum):

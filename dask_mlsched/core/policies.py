@@ -16,8 +16,9 @@ from typing import Literal, Protocol, TypeAlias, cast, runtime_checkable
 from dask_mlsched.core.events import Priority
 
 #: Which parked tasks a policy wants to choose from: those with the fewest missing bytes,
-#: those parked longest, or any.
-View: TypeAlias = Literal["nearest", "oldest", "any"]
+#: those parked longest, or any. A policy whose view is "planned" is a `planners.planner.Planner`:
+#: it proposes tasks itself.
+View: TypeAlias = Literal["nearest", "oldest", "any", "planned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ def _never_hold(scores: list[float], situation: Situation) -> list[float]:
 
 
 #: Names that need no dotted path. `stock` is not a policy object: it leaves every choice to Dask.
-NAMES: tuple[str, ...] = ("stock", "random", "fifo", "greedy", "greedy-hold")
+NAMES: tuple[str, ...] = ("stock", "random", "fifo", "greedy", "greedy-hold", "dmdar")
 
 
 def make(name: str, rng: random.Random) -> Policy:
@@ -188,6 +189,9 @@ def make(name: str, rng: random.Random) -> Policy:
     ValueError
         If there is no hand-written policy of that name.
     """
+    # Planners are policies, so they import this module.
+    from dask_mlsched.core.planners.dmdar import Dmdar
+
     match name:
         case "random":
             return Random(rng)
@@ -197,6 +201,8 @@ def make(name: str, rng: random.Random) -> Policy:
             return Greedy()
         case "greedy-hold":
             return GreedyHold()
+        case "dmdar":
+            return Dmdar()
         case _:
             msg = f"unknown policy {name!r}; expected one of {', '.join(NAMES)}"
             raise ValueError(msg)

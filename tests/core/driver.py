@@ -93,9 +93,9 @@ class VirtualDask:
         *,
         validate: bool = True,
         stopwatch: Callable[[], float] | None = None,
-        **settings: float,
+        **settings: float | str,
     ) -> None:
-        chosen = Settings(**settings)  # type: ignore[arg-type]  # some are integers
+        chosen = Settings(**settings)  # type: ignore[arg-type]  # each has a type of its own
         self.controller = Controller(policy, chosen, stopwatch or Ticking())
         self.validate = validate
         self.now = 0.0

@@ -11,18 +11,21 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from core.consistency import check_empty
 from core.driver import ACTIVE, Ticking, VirtualDask
 from core.graphs import Drawn
+from core.planners.contract import PLANNERS, ErraticPlanner, TrackingPlanner, check_planners
 from core.scripted import Scripted, first, hold
 from dask_mlsched.core import events as ev
-from dask_mlsched.core.policies import Greedy, GreedyHold, Policy, Situation
+from dask_mlsched.core.eviction import RULES
+from dask_mlsched.core.policies import Greedy, GreedyHold, Policy, Situation, make
 
 #: Around the limits on devices: some arrays are nothing, some fit by themselves, some nowhere.
 NBYTES = st.sampled_from([0, 1, 5, 10, 10, 20, 20, 40, 90, 150])
@@ -76,6 +79,9 @@ POLICIES: dict[str, Callable[[random.Random], Policy | None]] = {
     "holds or runs the oldest": lambda rng: Scripted(anything(rng), view="oldest", shortlist=3),
     "holds or runs any": lambda rng: Scripted(anything(rng), view="any", shortlist=3),
     "fails": lambda rng: Scripted(nonsense(rng)),
+    "plans the oldest": lambda _: TrackingPlanner(),
+    "plans nonsense": ErraticPlanner,
+    **{name: partial(make, name) for name in PLANNERS},
 }
 
 
@@ -91,6 +97,7 @@ class ControllerMachine(RuleBasedStateMachine):
         bandwidth=st.sampled_from([1.0, 100.0]),
         failures=st.sampled_from([1, 5, 1000]),
         time_budget=st.sampled_from([1.0, 1.0, 1.0, 0.0]),
+        eviction=st.sampled_from(RULES),
         workers=st.lists(st.tuples(st.integers(1, 3), LIMITS), min_size=1, max_size=3),
         tasks=st.lists(TASKS, min_size=10, max_size=30),
     )
@@ -102,6 +109,7 @@ class ControllerMachine(RuleBasedStateMachine):
         bandwidth: float,
         failures: int,
         time_budget: float,
+        eviction: str,
         workers: list[tuple[int, int | None]],
         tasks: list[DrawnTask],
     ) -> None:
@@ -116,6 +124,7 @@ class ControllerMachine(RuleBasedStateMachine):
             time_budget=time_budget,
             shortlist=8,
             seed=seed,
+            eviction=eviction,
         )
         self.graphs = 0
         for worker, (threads, limit) in enumerate(workers):
@@ -184,6 +193,11 @@ class ControllerMachine(RuleBasedStateMachine):
     @rule()
     def decide(self) -> None:
         self.dask.decide()
+
+    @invariant()
+    def planners_know_what_there_is(self) -> None:
+        if hasattr(self, "dask"):
+            check_planners(self.dask.controller)
 
     @rule(places=st.sets(st.integers(0, 3), min_size=1))
     def decide_but_workers_are_gone(self, places: set[int]) -> None:

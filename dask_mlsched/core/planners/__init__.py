@@ -1,0 +1,1 @@
+"""Policies that plan: each keeps plans of its own and proposes the next task for a free slot."""
