@@ -95,7 +95,11 @@ class Recorder:
         self.events += 1
         records = self._records
         if self.names is not None and isinstance(event, ev.GraphArrived | ev.WorkerJoined):
-            records.append(self._names_in(event, self.names))
+            try:
+                records.append(self._names_in(event, self.names))
+            except Exception as error:  # noqa: BLE001 - a run must not fail because it is recorded
+                self._failed(error)
+                return
         records.append(event)
         if self._readings or instructions:
             records += self._decisions
@@ -196,8 +200,11 @@ class Recorder:
             self._write(data)
             self.nbytes += len(data)
         except Exception as error:  # noqa: BLE001 - a run must not fail because it is recorded
-            self.problem = _said(error)
-            self.stop(f"recording failed: {self.problem}")
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        self.problem = _said(error)
+        self.stop(f"recording failed: {self.problem}")
 
 
 class RecordedController(Controller):

@@ -1,0 +1,60 @@
+"""What can be asked of a trace."""
+
+from __future__ import annotations
+
+from dask_mlsched.core import events as ev
+from dask_mlsched.core.chooser import Settings
+from dask_mlsched.core.policies import Candidate, Situation
+from dask_mlsched.core.trace import Copy, Decision, Header, Names, PolicySwitched, Step, Trace
+
+HEADER = Header("1.2.3", 0.0, "greedy", "manage", Settings())
+SITUATION = Situation(1.0, 0, None, 0, (Candidate(1, (0,), 0, 0, 0, root=True),), None)
+DECISIONS = tuple(Decision(SITUATION, i, 1.0, 1e-5) for i in range(3))
+RUN = ev.Run(1.0, 1, 0, "policy", 0, 1, 0, 0.0)
+HOLD = ev.Hold(2.0, 0, 3.0, 1.0)
+MOVED = ev.ArraysMoved(3.0, 7, ((1, True),), 30, 0.3, ((1, True, 10, 0.1), (-1, False, 20, 0.2)))
+TRACE = Trace(
+    HEADER,
+    (
+        Names(workers=((0, "tcp://x"),)),
+        Step(ev.Decide(1.0), (RUN,), DECISIONS[:2], (1, 2)),
+        PolicySwitched("fifo"),
+        Step(ev.Decide(2.0), (HOLD,), DECISIONS[2:], (3, 4)),
+        Step(MOVED),
+    ),
+)
+
+
+def test_events_instructions_and_decisions_come_in_order():
+    assert list(TRACE.events()) == [ev.Decide(1.0), ev.Decide(2.0), MOVED]
+    assert TRACE.instructions() == [RUN, HOLD]
+    assert list(TRACE.decisions()) == list(DECISIONS)
+    assert [step.readings for step in TRACE.steps()] == [(1, 2), (3, 4), ()]
+
+
+def test_single_copies_have_their_worker_and_time():
+    assert list(TRACE.copies()) == [
+        Copy(3.0, 7, 1, True, 10, 0.1),
+        Copy(3.0, 7, -1, False, 20, 0.2),
+    ]
+
+
+def test_a_trace_is_complete_if_it_was_neither_truncated_nor_cut():
+    assert Trace(HEADER, ()).complete
+    assert not Trace(HEADER, (), truncated="full").complete
+    assert not Trace(HEADER, (), problem="cut").complete
+
+
+def test_the_graph_is_put_together_from_names_and_events():
+    spec = ev.TaskSpec(4, (), (0, 0, 0), 2)
+    entries = (
+        Names(tasks=((4, "x"),), prefixes=((2, "load"),)),
+        Step(ev.GraphArrived(0.0, (spec,))),
+        Step(ev.WorkerJoined(0.0, 0, 1, None)),
+        Step(ev.TaskStarted(1.0, 4, 0)),
+        Step(ev.TaskFinished(2.0, 4, 80, 0.5)),
+    )
+    dag = Trace(HEADER, entries).dag()
+    assert (dag.name, dag.keys, dag.prefixes) == ("trace", ("x",), ("load",))
+    assert (dag.nbytes.tolist(), dag.seconds.tolist()) == ([80], [0.5])
+    assert Trace(HEADER, entries).dag("mine").name == "mine"
