@@ -127,7 +127,9 @@ def prefix_of(key: str) -> str:
     ('C', 'getitem-sum')
     """
     first, *others = key.split("-")
-    if not first[:1].isalpha():
+    if not first:
+        return "Other"
+    if not first[0].isalpha():
         first = first.split(",")[0].strip("_'()\"")
     prefix = first
     for word in others:

@@ -195,6 +195,7 @@ def test_a_message_stays_a_line_however_long_the_value_is():
         ("ae05086432ca935f6eba409a8ecd4896", "data"),
         ("_(x)", "x"),
         ("", "Other"),
+        ("-a", "Other"),
         ("'", "Other"),
     ],
 )
