@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -61,6 +61,8 @@ class Settings:
     seed: int = 0
     #: The name of the eviction rule; a planner may bring its own.
     eviction: str = "lru"
+    #: Whether the workers' stores drop an array for free of which they have a copy below.
+    keep_clean: bool = False
 
 
 class Chooser:
@@ -128,7 +130,7 @@ class Chooser:
                 time_budget=settings.time_budget,
                 failures=settings.failures,
             )
-        self.rule = eviction.make(rule)
+        self.rule = eviction.make(rule, policy, keep_clean=settings.keep_clean)
         self.picture.eviction = rule
 
     def begin_pass(self) -> None:
@@ -189,6 +191,8 @@ class Chooser:
         self, planners: PlannerGuard, user_priority: float, worker: int, now: float
     ) -> Run | None:
         proposed = planners.propose(user_priority, worker, now)
+        if self.watcher is not None:
+            self._tell_of_proposal(self.watcher, planners, proposed, worker, now)
         if proposed:
             return self._run(proposed[0], worker, now, "policy", proposed)
         if proposed is None:
@@ -198,6 +202,29 @@ class Chooser:
         if len(self._levels) > 1 and len(device.in_flight) < device.threads:
             return self._first_in_order(worker, now, "nothing planned")
         return None
+
+    def _tell_of_proposal(
+        self,
+        watcher: Callable[[Situation, int | None, PolicyGuard], None],
+        planners: PlannerGuard,
+        proposed: list[int] | None,
+        worker: int,
+        now: float,
+    ) -> None:
+        """Describe a planner's proposal as a choice among what it proposed; nothing if nothing."""
+        tasks = (
+            self._levels[min(self._levels)].in_order(worker, 1) if proposed is None else proposed
+        )
+        if not tasks:
+            return
+        device = self._devices[worker]
+        candidates = self._candidates(tasks, device)
+        residency = device.residency
+        situation = Situation(
+            now, worker, residency.limit, residency.resident_bytes, candidates, None
+        )
+        places = [candidate.task for candidate in candidates]
+        watcher(situation, places.index(proposed[0]) if proposed else None, planners)
 
     def _first_in_order(self, worker: int, now: float, reason: Reason) -> Run | None:
         tasks = self._shortlist(self._levels[min(self._levels)], worker, ask=False)
@@ -211,26 +238,27 @@ class Chooser:
         found = (self._first_in_order(worker, now, "nothing planned") for worker in workers)
         return next((run for run in found if run is not None), None)
 
-    def victims(self, task: int, worker: int) -> Sequence[int]:
-        """Name what a worker evicts to make room for a task that is about to be sent."""
+    def victim(self, task: int, worker: int) -> int | None:
+        """Name the next array to evict so that there is room for a task that is about to be sent.
+
+        None if there is room, or if the rest is left to the worker's store.
+        """
         if isinstance(self.rule, eviction.Lru):
-            return ()
-        plan: eviction.Plan | None = None
-        if self.planners is not None:
-            planner: object = self.planners.planner(self._graph.priority[task][0])
-            if isinstance(planner, eviction.Plan):
-                plan = planner
-        pressure = eviction.pressure(self._graph, self._devices[worker], task, worker, plan)
+            return None
+        planners = self.planners
+        user_priority = self._graph.priority[task][0]
+        planner = None if planners is None else planners.planner(user_priority)
+        pressure = eviction.pressure(self._graph, self._devices[worker], task, worker, planner)
         if pressure is None:
-            return ()
+            return None
         try:
-            return self.rule.victims(pressure)
+            return self.rule.victim(pressure)
         except Exception as error:
-            if self.planners is None:
+            if planners is None:
                 raise
-            # The rules are ours; what one asks of a planner is not.
-            self.planners.failed_to_tell(error)
-            return ()
+            # The rules are ours; the planner that one asks is not.
+            planners.failed_to_tell(error)
+            return None
 
     def _reason_not_to_ask(self, device: Device) -> Reason | None:
         if self.guard is None or self.guard.off:

@@ -566,18 +566,21 @@ class Controller:
             self.oversized += 1
         self._slots_changed(run.worker)
         self._tell("task_sent", run.task, run.worker)
-        evicted = self._evict(self.chooser.victims(run.task, run.worker), run.worker)
+        evicted = self._make_room(run.task, run.worker)
         self._expect_on(run.task, run.worker)
         return replace(run, evict=evicted) if evicted else run
 
-    def _evict(self, victims: Sequence[int], worker: int) -> tuple[int, ...]:
-        """Evict what a rule has named, as the worker will; return what was resident."""
-        if not victims:
-            return ()
+    def _make_room(self, task: int, worker: int) -> tuple[int, ...]:
+        """Evict what the rule names, as the worker will; return it in order."""
         residency = self.devices[worker].residency
-        evicted = tuple(array for array in victims if residency.evict(array))
-        self._residency_changed(worker, (), evicted)
-        return evicted
+        evicted: list[int] = []
+        # One by one: a planner that hears of one victim may plan otherwise for the next.
+        while (victim := self.chooser.victim(task, worker)) is not None:
+            if not residency.evict(victim):
+                break
+            evicted.append(victim)
+            self._residency_changed(worker, (), (victim,))
+        return tuple(evicted)
 
 
 def _check_limit(worker: int, limit: int | None) -> None:

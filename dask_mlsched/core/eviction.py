@@ -8,14 +8,38 @@ open, the store decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Protocol, runtime_checkable
 
 from dask_mlsched.core.device import Device
-from dask_mlsched.core.graph import TaskGraph
+from dask_mlsched.core.graph import TaskGraph, TaskState
 from dask_mlsched.core.residency import Residency
+
+#: So many of the arrays that were used longest ago are looked at for one victim, and so many
+#: dependents of each, where no index answers.
+_LOOKED_AT: Final = 64
+
+
+@runtime_checkable
+class Planned(Protocol):
+    """A planner that knows which tasks a worker gets next."""
+
+    def planned_users(self, worker: int, array: int) -> int:
+        """Count the tasks planned for a worker, and not yet sent, that read an array."""
+        ...
+
+
+@runtime_checkable
+class Ordered(Protocol):
+    """A planner that knows the order of all tasks beforehand."""
+
+    def next_use(self, worker: int, array: int) -> float:
+        """Say when a worker uses an array next: a place in the order, infinite for never."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +53,16 @@ class Pressure:
     pinned: AbstractSet[int]
     #: How many bytes must go; more than 0.
     nbytes: int
-    #: What a planner has planned for the worker; None without such a planner.
-    plan: Plan | None = None
+    #: The planner of the task's user priority, which may be `Planned` or `Ordered`.
+    planner: object = None
 
-    def evictable(self) -> Iterable[int]:
+    def evictable(self) -> Iterator[int]:
         """Iterate over the arrays that may go, least recently used first."""
         return (array for array in self.residency if array not in self.pinned)
 
 
-@runtime_checkable
-class Plan(Protocol):
-    """What a planner may tell an eviction rule, besides being a planner."""
-
-    def planned_users(self, worker: int, array: int) -> int:
-        """Count the tasks planned for a worker, and not yet sent, that read an array."""
-        ...
-
-
 def pressure(
-    graph: TaskGraph, device: Device, task: int, worker: int, plan: Plan | None
+    graph: TaskGraph, device: Device, task: int, worker: int, planner: object = None
 ) -> Pressure | None:
     """Work out what a task needs on a worker; None if there is room for it."""
     residency = device.residency
@@ -66,7 +81,7 @@ def pressure(
     for other in device.in_flight:
         pinned.add(other)
         pinned.update(graph.dependencies[other])
-    return Pressure(worker, residency, graph, pinned, nbytes, plan)
+    return Pressure(worker, residency, graph, pinned, nbytes, planner)
 
 
 class EvictionRule(Protocol):
@@ -75,8 +90,8 @@ class EvictionRule(Protocol):
     #: The name that users configure and see.
     name: str
 
-    def victims(self, pressure: Pressure) -> Sequence[int]:
-        """Name arrays to evict, in order, of `pressure.nbytes` together where that can be."""
+    def victim(self, pressure: Pressure) -> int | None:
+        """Name the next array to evict, out of `pressure.evictable()`; None leaves the rest."""
         ...
 
 
@@ -85,26 +100,163 @@ class Lru:
 
     name = "lru"
 
-    def victims(self, pressure: Pressure) -> Sequence[int]:
+    def victim(self, pressure: Pressure) -> int | None:
         """Name nothing."""
-        return ()
+        return None
 
 
-#: Names that users may configure.
-RULES: Final[tuple[str, ...]] = ("lru",)
+class Luf:
+    """What the fewest planned tasks read: "least used in the future" (Gonthier et al., 2022).
+
+    The first array that no planned task reads, or else the one that the fewest do. Those in
+    flight are pinned, so nothing that a task which was given out reads is named. Without a
+    planner that counts, parked tasks take the place of planned ones, for the arrays that were
+    used longest ago.
+    """
+
+    name = "luf"
+
+    def victim(self, pressure: Pressure) -> int | None:
+        """Name the array with the fewest planned readers."""
+        graph, planner, worker = pressure.graph, pressure.planner, pressure.worker
+        arrays = pressure.evictable()
+        if isinstance(planner, Planned):
+            return _fewest(arrays, lambda array: planner.planned_users(worker, array))
+        return _fewest(islice(arrays, _LOOKED_AT), lambda array: _parked_readers(graph, array))
 
 
-def make(name: str) -> EvictionRule:
+def _fewest(arrays: Iterable[int], readers: Callable[[int], int]) -> int | None:
+    best, fewest = None, math.inf
+    for array in arrays:
+        count = readers(array)
+        if not count:
+            return array
+        if count < fewest:
+            best, fewest = array, count
+    return best
+
+
+def _parked_readers(graph: TaskGraph, array: int) -> int:
+    state = graph.state
+    return sum(state[task] == TaskState.PARKED for task in graph.dependents[array])
+
+
+class NextUse:
+    """The fewest bytes times nearness of the next use.
+
+    A reader that is parked is near (1); one that waits for `n` arrays is at ``1 / (1 + n)``; an
+    array that no task will read is at 0. Only arrays that were used longest ago are looked at.
+
+    Parameters
+    ----------
+    clean_is_free
+        Whether the store drops a clean array without copying it: then a dirty one costs the
+        bytes of that copy, too.
+    """
+
+    name = "next-use"
+
+    def __init__(self, *, clean_is_free: bool = False) -> None:
+        self._clean_is_free = clean_is_free
+
+    def victim(self, pressure: Pressure) -> int | None:
+        """Name the array that costs least to do without."""
+        arrays = islice(pressure.evictable(), _LOOKED_AT)
+        return min(arrays, key=lambda array: self._cost(pressure, array), default=None)
+
+    def _cost(self, pressure: Pressure, array: int) -> float:
+        nbytes = pressure.graph.expected_nbytes(array)
+        cost = nbytes * nearness(pressure.graph, array)
+        if self._clean_is_free and not pressure.residency.is_clean(array):
+            cost += nbytes
+        return cost
+
+
+def nearness(graph: TaskGraph, array: int) -> float:
+    """Tell how near the next use of an array is: 1 for now, 0 for never."""
+    nearest = 0.0
+    for task in islice(graph.dependents[array], _LOOKED_AT):
+        state = graph.state[task]
+        if state in (TaskState.PARKED, TaskState.SENT, TaskState.RUNNING):
+            return 1.0
+        if state == TaskState.WAITING:
+            nearest = max(nearest, 1.0 / (1 + graph.unfinished[task]))
+    return nearest
+
+
+class Belady:
+    """The furthest next use, which needs the order of all tasks beforehand (Belady, 1966).
+
+    Parameters
+    ----------
+    place
+        task -> its place in that order; without it, the planner is asked.
+    """
+
+    name = "belady"
+
+    def __init__(self, place: Mapping[int, float] | None = None) -> None:
+        self._place = place
+
+    def victim(self, pressure: Pressure) -> int | None:
+        """Name the array whose next use is furthest."""
+        arrays: Iterable[int] = pressure.evictable()
+        return max(arrays, key=lambda array: self._next_use(pressure, array), default=None)
+
+    def _next_use(self, pressure: Pressure, array: int) -> float:
+        if self._place is None:
+            assert isinstance(pressure.planner, Ordered)  # whoever chose the rule has seen to it
+            return pressure.planner.next_use(pressure.worker, array)
+        return next_use(pressure.graph, array, self._place)
+
+
+def next_use(graph: TaskGraph, array: int, place: Mapping[int, float]) -> float:
+    """Find the first place of a task that reads an array and has not been sent yet."""
+    return min(
+        (
+            place.get(task, math.inf)
+            for task in graph.dependents[array]
+            if graph.state[task] in (TaskState.WAITING, TaskState.PARKED)
+        ),
+        default=math.inf,
+    )
+
+
+#: Names that users may configure. `belady` needs a policy that knows the order beforehand.
+RULES: Final[tuple[str, ...]] = ("lru", "luf", "next-use", "belady")
+
+
+def make(name: str, policy: object = None, *, keep_clean: bool = False) -> EvictionRule:
     """Build a rule from its name.
+
+    Parameters
+    ----------
+    policy
+        Whose tasks the rule makes room for.
+    keep_clean
+        Whether the stores drop clean arrays for free.
 
     Raises
     ------
     ValueError
-        If there is no rule of that name.
+        If there is no rule of that name, or it cannot work with the policy.
     """
     match name:
         case "lru":
             return Lru()
+        case "luf":
+            return Luf()
+        case "next-use":
+            return NextUse(clean_is_free=keep_clean)
+        case "belady" if isinstance(policy, Ordered):
+            return Belady()
+        case "belady":
+            named = getattr(policy, "name", "stock")
+            msg = (
+                "eviction rule 'belady' needs the order of all tasks beforehand, which policy "
+                f"{named!r} does not know; expected policy hfp, or take next-use"
+            )
+            raise ValueError(msg)
         case _:
             msg = f"unknown eviction rule {name!r}; expected one of {', '.join(RULES)}"
             raise ValueError(msg)

@@ -127,7 +127,7 @@ class PlannerGuard(PolicyGuard):
             self.tell("residency_changed", worker, came, gone)
 
     def failed_to_tell(self, error: Exception) -> None:
-        """Count that a planner raised when an eviction rule asked about its plan."""
+        """Count that a planner failed when an eviction rule asked about its plan."""
         self._failed(f"raised {type(error).__name__}: {error}")
 
     def _call(self, level: float, callback: str, *arguments: Any) -> None:

@@ -32,6 +32,8 @@ class Residency:
         self._resident: dict[int, int] = {}
         #: array -> bytes, what the worker holds in its slow tier.
         self._slow: dict[int, int] = {}
+        #: Resident arrays that were in the slow tier before.
+        self._clean: set[int] = set()
 
     def __contains__(self, array: object) -> bool:
         """Tell whether the array is resident."""
@@ -63,6 +65,13 @@ class Residency:
         """Tell whether the worker holds the array, but not in its fast tier."""
         return array in self._slow
 
+    def is_clean(self, array: int) -> bool:
+        """Tell whether a resident array has been in the slow tier before.
+
+        Arrays never change, so a store that keeps the slow copy can drop the other one for free.
+        """
+        return array in self._clean
+
     def missing_bytes(self, arrays: Iterable[tuple[int, int]]) -> int:
         """Sum the bytes of those (array, bytes) that are not resident."""
         return sum(nbytes for array, nbytes in arrays if array not in self._resident)
@@ -80,7 +89,8 @@ class Residency:
         if self.limit is not None and nbytes > self.limit:
             self._slow[array] = nbytes
             return [], []
-        self._slow.pop(array, None)
+        if self._slow.pop(array, None) is not None:
+            self._clean.add(array)
         self._resident[array] = nbytes
         self.resident_bytes += nbytes
         # Not among those evicted: it is the youngest and fits by itself.
@@ -133,6 +143,7 @@ class Residency:
             return False
         self.resident_bytes -= nbytes
         self._slow[array] = nbytes
+        self._clean.discard(array)
         return True
 
     def store_slow(self, array: int, nbytes: int) -> None:
@@ -143,6 +154,7 @@ class Residency:
     def discard(self, array: int) -> bool:
         """Forget an array in either tier; True if it was resident."""
         self._slow.pop(array, None)
+        self._clean.discard(array)
         nbytes = self._resident.pop(array, None)
         if nbytes is None:
             return False
@@ -156,8 +168,10 @@ class Residency:
         came = [array for array in new if array not in self._resident]
         for array in gone:
             self._slow[array] = self._resident[array]
+            self._clean.discard(array)
         for array in came:
-            self._slow.pop(array, None)
+            if self._slow.pop(array, None) is not None:
+                self._clean.add(array)
         self._resident = new
         self.resident_bytes = sum(new.values())
         return came, gone

@@ -44,6 +44,7 @@ def check_graph(graph: TaskGraph) -> None:
 def check_residency(residency: Residency) -> None:
     assert not residency._resident.keys() & residency._slow.keys()
     assert residency.resident_bytes == sum(residency._resident.values())
+    assert residency._clean <= residency._resident.keys()
 
 
 def check_devices(controller: Controller) -> None:

@@ -97,7 +97,9 @@ class ControllerMachine(RuleBasedStateMachine):
         bandwidth=st.sampled_from([1.0, 100.0]),
         failures=st.sampled_from([1, 5, 1000]),
         time_budget=st.sampled_from([1.0, 1.0, 1.0, 0.0]),
-        eviction=st.sampled_from(RULES),
+        # Belady's needs the order beforehand, which one of the policies brings.
+        eviction=st.sampled_from([rule for rule in RULES if rule != "belady"]),
+        keep_clean=st.booleans(),
         workers=st.lists(st.tuples(st.integers(1, 3), LIMITS), min_size=1, max_size=3),
         tasks=st.lists(TASKS, min_size=10, max_size=30),
     )
@@ -110,6 +112,7 @@ class ControllerMachine(RuleBasedStateMachine):
         failures: int,
         time_budget: float,
         eviction: str,
+        keep_clean: bool,
         workers: list[tuple[int, int | None]],
         tasks: list[DrawnTask],
     ) -> None:
@@ -125,6 +128,7 @@ class ControllerMachine(RuleBasedStateMachine):
             shortlist=8,
             seed=seed,
             eviction=eviction,
+            keep_clean=keep_clean,
         )
         self.graphs = 0
         for worker, (threads, limit) in enumerate(workers):

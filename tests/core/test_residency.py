@@ -224,3 +224,18 @@ class ResidencyMachine(RuleBasedStateMachine):
 
 TestResidencyMachine = ResidencyMachine.TestCase
 TestResidencyMachine.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+def test_an_array_is_clean_once_it_comes_back_from_the_slow_tier():
+    residency = Residency(100)
+    residency.touch(1, 60)
+    assert not residency.is_clean(1)
+    residency.touch(2, 60)  # evicts 1
+    assert not residency.is_clean(1)  # it is not resident
+    residency.touch(1, 60)  # loads 1, evicts 2
+    assert residency.is_clean(1)
+    residency.replace([(2, 60)])
+    assert (residency.is_clean(1), residency.is_clean(2)) == (False, True)
+    residency.discard(2)
+    residency.touch(2, 60)  # made anew
+    assert not residency.is_clean(2)
