@@ -16,7 +16,8 @@ from dask_mlsched.core import events as ev
 from dask_mlsched.core import recorder as recorder_module
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.controller import Controller, IllegalEvent
-from dask_mlsched.core.policies import Greedy, GreedyHold, Policy, Random, Situation
+from dask_mlsched.core.planners.dmdar import Dmdar
+from dask_mlsched.core.policies import Greedy, GreedyHold, Policy, Random, Situation, make
 from dask_mlsched.core.recorder import RecordedController, Recorder
 from dask_mlsched.core.replay import verify
 from dask_mlsched.core.trace import Header, Names, PolicySwitched
@@ -102,6 +103,35 @@ def test_a_failure_of_the_policy_has_neither_choice_nor_propensity():
     decisions = list(ran(Scripted(lambda _: []), failures=3).trace().decisions())
     assert [(d.chosen, d.propensity) for d in decisions] == [(None, None)] * 3
     assert "gave 0 scores for " in str(decisions[0].failure)
+
+
+def test_a_planner_s_proposal_is_a_choice_among_what_it_proposed():
+    trace = ran(make("dmdar", random.Random(0)), 3).trace()
+    asked = [
+        (each.situation.time, each.situation.candidates[each.chosen].task)
+        for each in trace.decisions()
+        if each.chosen is not None
+    ]
+    said = [(run.time, run.task) for run in trace.instructions() if isinstance(run, ev.Run)]
+    assert asked == said
+    for decision in trace.decisions():
+        assert (decision.propensity, decision.situation.hold) == (1.0, None)
+        assert decision.seconds > 0
+
+
+def test_a_planner_s_failure_is_told_with_the_task_that_ran_for_it():
+    class Failing(Dmdar):
+        def propose(self, worker: int, now: float) -> list[int]:
+            raise RuntimeError("no plan")
+
+    trace = ran(Failing(), 2, failures=2).trace()
+    decisions = list(trace.decisions())
+    assert [each.chosen for each in decisions] == [None, None]
+    assert "raised RuntimeError: no plan" in str(decisions[0].failure)
+    ran_instead = [
+        run.task for run in trace.instructions() if getattr(run, "reason", "") == "policy failed"
+    ]
+    assert [each.situation.candidates[0].task for each in decisions] == ran_instead
 
 
 def test_numbers_are_named_when_they_are_given_out():

@@ -18,11 +18,9 @@ from core.recorded import RecordedDask
 from core.scripted import Scripted, first
 from core.test_controller_machine import ControllerMachine
 from dask_mlsched.core import events as ev
-from dask_mlsched.core.policies import GreedyHold, Policy, Situation
+from dask_mlsched.core.policies import NAMES, GreedyHold, Policy, Situation
 from dask_mlsched.core.replay import ReplayError, by_name, replay, verify
 from dask_mlsched.core.trace import Trace
-
-POLICIES = ["stock", "random", "fifo", "greedy", "greedy-hold"]
 
 
 def a_run(policy: Policy | None, graph: Any, *, limit: int | None = 60, **settings: Any) -> Any:
@@ -43,7 +41,7 @@ def said(dask: RecordedDask) -> Trace:
 
 
 @given(
-    policy=st.sampled_from(POLICIES),
+    policy=st.sampled_from(NAMES),
     seed=st.integers(0, 3),
     graph=st.one_of(
         st.builds(lambda s, n: random_graph(random.Random(s), n), st.integers(0, 99), st.just(25)),
