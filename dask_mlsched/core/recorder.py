@@ -11,7 +11,8 @@ from dask_mlsched.core.controller import Controller, IllegalEvent
 from dask_mlsched.core.guard import PolicyGuard
 from dask_mlsched.core.policies import Policy, Situation, propensity
 from dask_mlsched.core.trace import Decision, Header, Names, PolicySwitched
-from dask_mlsched.core.trace_codec import MAGIC, End, Readings, Record, encode_frame
+from dask_mlsched.core.trace_codec import MAGIC, encode_frame
+from dask_mlsched.core.trace_rows import End, Readings, Record
 
 #: So many records are encoded at once: that takes a few milliseconds.
 _BATCH: Final = 512

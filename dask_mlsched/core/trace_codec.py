@@ -6,10 +6,9 @@ A trace is a line that says what it is, `mlsched-trace 1`, and then frames::
             payload: a JSON list of rows, compressed with zlib
     row   = [kind, field, ...]
 
-Kinds are the names of classes, fields stand in the classes' order; a field that a later version of
-the package adds has a default and stands last. The first row is `Header`, the last `End`. Frames
-are only ever appended, so whatever is cut off, all whole frames before can be read. Numbers come
-back as they were, floats bit for bit: JSON has the shortest text that stands for the same float.
+`trace_rows` says what rows hold. The first is `Header`, the last `End`. Frames are only ever
+appended, so whatever is cut off, all whole frames before can be read. Numbers come back as they
+were, floats bit for bit: JSON has the shortest text that stands for the same float.
 """
 
 from __future__ import annotations
@@ -18,13 +17,11 @@ import json
 import operator
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Final, TypeAlias, get_args
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 from dask_mlsched.core import events as ev
-from dask_mlsched.core.chooser import Settings
-from dask_mlsched.core.policies import Candidate, HoldOption, Situation
+from dask_mlsched.core import trace_rows
 from dask_mlsched.core.trace import (
     FORMAT,
     VERSION,
@@ -37,26 +34,7 @@ from dask_mlsched.core.trace import (
     Trace,
     TraceError,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Readings:
-    """What the stopwatch showed while an event was handled, in nanoseconds."""
-
-    nanoseconds: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The end of a trace, and why it is there if the run went on."""
-
-    why: str | None = None
-
-
-#: What stands in a row. Decisions, readings and instructions belong to the event before them.
-Record: TypeAlias = (
-    Header | Names | PolicySwitched | ev.Event | Decision | Readings | ev.Instruction | End
-)
+from dask_mlsched.core.trace_rows import EVENTS, INSTRUCTIONS, End, Readings, Record
 
 MAGIC: Final = f"{FORMAT} {VERSION}\n".encode()
 _FRAME_START: Final = struct.Struct(">II")
@@ -64,71 +42,8 @@ _FRAME_START: Final = struct.Struct(">II")
 #: A higher level of compression takes thrice as long for a fifth less.
 _LEVEL: Final = 1
 
-_EVENTS: Final = frozenset(get_args(ev.Event))
-_INSTRUCTIONS: Final = frozenset(get_args(ev.Instruction))
 #: What belongs to the event before it.
-_OUTCOMES: Final = _INSTRUCTIONS | {Decision, Readings}
-_CLASSES: Final[dict[str, type]] = {
-    kind.__name__: kind
-    for kind in (*_EVENTS, *_INSTRUCTIONS, Header, Names, PolicySwitched, Decision, Readings, End)
-}
-
-
-def _fields_of(kind: type) -> Callable[[Any], Any]:
-    names = [field.name for field in fields(kind)]
-    if len(names) > 1:
-        return operator.attrgetter(*names)
-    get = operator.attrgetter(*names)
-    return lambda record: (get(record),)
-
-
-_FIELDS: Final = {
-    kind: _fields_of(kind)
-    for kind in (*_CLASSES.values(), ev.TaskSpec, Situation, Candidate, HoldOption)
-}
-
-_CANDIDATES, _HOLD = (
-    [field.name for field in fields(Situation)].index(name) for name in ("candidates", "hold")
-)
-
-
-def _header_row(header: Header) -> tuple[Any, ...]:
-    return ("Header", {**asdict(header), "format": FORMAT, "version": VERSION})
-
-
-def _graph_row(event: ev.GraphArrived) -> tuple[Any, ...]:
-    return ("GraphArrived", event.time, list(map(_FIELDS[ev.TaskSpec], event.tasks)))
-
-
-def _decision_row(decision: Decision) -> tuple[Any, ...]:
-    at = decision.situation
-    situation = list(_FIELDS[Situation](at))
-    situation[_CANDIDATES] = list(map(_FIELDS[Candidate], at.candidates))
-    situation[_HOLD] = None if at.hold is None else _FIELDS[HoldOption](at.hold)
-    return ("Decision", situation, *_FIELDS[Decision](decision)[1:])
-
-
-def _readings_row(readings: Readings) -> tuple[Any, ...]:
-    # Differences are short.
-    last, row = 0, []
-    for nanoseconds in readings.nanoseconds:
-        row.append(nanoseconds - last)
-        last = nanoseconds
-    return ("Readings", row)
-
-
-_ROWS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
-    Header: _header_row,
-    ev.GraphArrived: _graph_row,
-    Decision: _decision_row,
-    Readings: _readings_row,
-}
-
-
-def _row(record: Record) -> tuple[Any, ...]:
-    kind = type(record)
-    special = _ROWS.get(kind)
-    return (kind.__name__, *_FIELDS[kind](record)) if special is None else special(record)
+_OUTCOMES: Final = INSTRUCTIONS | {Decision, Readings}
 
 
 def _plain(number: Any) -> int | float:
@@ -145,7 +60,7 @@ _JSON: Final = json.JSONEncoder(separators=(",", ":"), default=_plain, check_cir
 
 def encode_frame(records: Iterable[Record]) -> bytes:
     """Encode some records that stand together; cost: some 3 µs a record."""
-    rows = list(map(_row, records))
+    rows = list(map(trace_rows.row, records))
     payload = zlib.compress(_JSON.encode(rows).encode("ascii"), _LEVEL)
     length = len(payload)
     checksum = zlib.crc32(payload, zlib.crc32(length.to_bytes(4, "big")))
@@ -182,7 +97,7 @@ def decode(data: bytes) -> Trace:
     _check_magic(data)
     payloads, problem = _frames(data)
     rows = [row for payload in payloads for row in _rows(payload)]
-    records = list(map(_record, rows))
+    records = list(map(trace_rows.record, rows))
     if not records:
         msg = f"the trace is {problem or 'empty'}, and nothing is left of it; record the run again"
         raise TraceError(msg)
@@ -243,68 +158,20 @@ def _rows(payload: bytes) -> list[list[Any]]:
     return rows
 
 
-def _record(row: list[Any]) -> Any:
-    try:
-        kind, *values = row
-        match kind:
-            case "Header":
-                return _header(values[0])
-            case "GraphArrived":
-                specs = tuple(ev.TaskSpec(*map(_frozen, spec)) for spec in values[1])
-                return ev.GraphArrived(values[0], specs)
-            case "Decision":
-                return Decision(_situation(values[0]), *values[1:])
-            case "Readings":
-                return Readings(tuple(_summed(values[0])))
-            case _:
-                return _CLASSES[kind](*map(_frozen, values))
-    except (IndexError, KeyError, TypeError, ValueError) as error:
-        msg = (
-            f"a row of the trace cannot be read ({type(error).__name__}: {error}): {row!r:.80}; "
-            "a later version of dask-mlsched may have written it"
-        )
-        raise TraceError(msg) from error
-
-
-def _header(values: dict[str, Any]) -> Header:
-    known = {field.name for field in fields(Header)}
-    settings = Settings(**values["settings"])
-    return Header(**{**{name: values[name] for name in known}, "settings": settings})
-
-
-def _situation(values: list[Any]) -> Situation:
-    candidates, hold = values[_CANDIDATES], values[_HOLD]
-    frozen = list(map(_frozen, values))
-    frozen[_CANDIDATES] = tuple(Candidate(*map(_frozen, each)) for each in candidates)
-    frozen[_HOLD] = None if hold is None else HoldOption(*hold)
-    return Situation(*frozen)
-
-
-def _summed(differences: list[int]) -> Iterator[int]:
-    last = 0
-    for difference in differences:
-        last += difference
-        yield last
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
-
-
 def _entries(records: Iterable[Any]) -> Iterator[Entry]:
     """Put each event together with what came of it."""
     groups: list[tuple[Any, list[Any]]] = []
     for record in records:
         kind = type(record)
-        if kind in _EVENTS or kind in (Names, PolicySwitched):
+        if kind in EVENTS or kind in (Names, PolicySwitched):
             groups.append((record, []))
-        elif kind in _OUTCOMES and groups and type(groups[-1][0]) in _EVENTS:
+        elif kind in _OUTCOMES and groups and type(groups[-1][0]) in EVENTS:
             groups[-1][1].append(record)
         else:
             msg = f"the trace has {kind.__name__} where it cannot be; who wrote it?"
             raise TraceError(msg)
     for first, outcomes in groups:
-        yield _step(first, outcomes) if type(first) in _EVENTS else first
+        yield _step(first, outcomes) if type(first) in EVENTS else first
 
 
 def _step(event: ev.Event, outcomes: list[Any]) -> Step:
@@ -312,7 +179,7 @@ def _step(event: ev.Event, outcomes: list[Any]) -> Step:
         return Step(event)
     return Step(
         event,
-        tuple(each for each in outcomes if type(each) in _INSTRUCTIONS),
+        tuple(each for each in outcomes if type(each) in INSTRUCTIONS),
         tuple(each for each in outcomes if type(each) is Decision),
         tuple(ns for each in outcomes if type(each) is Readings for ns in each.nanoseconds),
     )

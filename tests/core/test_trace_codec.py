@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from core.graphs import gemm
 from core.recorded import RecordedDask
 from dask_mlsched.core import events as ev
-from dask_mlsched.core import recorder, trace_codec
+from dask_mlsched.core import recorder, trace_rows
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.policies import Candidate, GreedyHold, Situation
 from dask_mlsched.core.trace import (
@@ -29,7 +29,8 @@ from dask_mlsched.core.trace import (
     Trace,
     TraceError,
 )
-from dask_mlsched.core.trace_codec import MAGIC, End, decode, encode, encode_frame
+from dask_mlsched.core.trace_codec import MAGIC, decode, encode, encode_frame
+from dask_mlsched.core.trace_rows import End
 
 HEADER = Header("1.2.3", 1.75e9, "greedy", "manage", Settings(seed=7, bandwidth=0.1))
 READY = Step(ev.TaskReady(0.5, 3))
@@ -273,4 +274,4 @@ def test_outcomes_belong_to_the_event_before_them():
 
 def test_every_kind_has_a_row():
     kinds = {*get_args(ev.Event), *get_args(ev.Instruction), Header, Names, PolicySwitched}
-    assert kinds <= set(trace_codec._CLASSES.values())
+    assert kinds <= set(trace_rows._CLASSES.values())
