@@ -59,9 +59,12 @@ def gallery_square(
     parts = cut(gallery_matrix(matrix), tiles)
 
     def tasks() -> Iterator[DagTask]:
+        products = list(_products(parts, flop_rate))
+        read = {key for product in products for key in product.dependencies}
         for (i, j), part in parts.items():
-            yield operand(f"A-{i}-{j}", tile_nbytes(part), given=given)
-        yield from _products(parts, flop_rate)
+            if (key := f"A-{i}-{j}") in read:
+                yield operand(key, tile_nbytes(part), given=given)
+        yield from products
 
     return Dag.build(f"gallery-{matrix}", tasks())
 

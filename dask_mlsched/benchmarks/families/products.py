@@ -107,7 +107,7 @@ def product(
     """Build the DAG of A·B from the places of the non-zero tiles.
 
     A tile of m by n has ``8 * m * n`` bytes. A product takes ``2 * m * k * n`` operations, an
-    addition ``m * n``.
+    addition ``m * n``. Tiles that meet no other are left out.
 
     Parameters
     ----------
@@ -133,12 +133,17 @@ def product(
     check_positive(flop_rate=flop_rate)
     check_accumulation(accumulation, width)
 
+    steps = chains(a, b)
+    read = {(a.label, i, k) for (i, _), ks in steps.items() for k in ks}
+    read |= {(b.label, k, j) for (_, j), ks in steps.items() for k in ks}
+
     def tasks() -> Iterator[DagTask]:
         for matrix in (a, b):
             for i, j in matrix.places:
-                nbytes = ITEM * matrix.rows[i] * matrix.columns[j]
-                yield operand(f"{matrix.label}-{i}-{j}", nbytes, given=given)
-        for (i, j), ks in chains(a, b).items():
+                if (matrix.label, i, j) in read:
+                    nbytes = ITEM * matrix.rows[i] * matrix.columns[j]
+                    yield operand(f"{matrix.label}-{i}-{j}", nbytes, given=given)
+        for (i, j), ks in steps.items():
             if accumulation == "chain":
                 yield from _chain(a, b, i, j, ks, flop_rate)
             else:
