@@ -86,6 +86,16 @@ def _decision_row(decision: Decision) -> tuple[Any, ...]:
     return ("Decision", situation, *_FIELDS[Decision](decision)[1:])
 
 
+def _moved_row(event: ev.ArraysMoved) -> tuple[Any, ...]:
+    # A third of the bytes of a trace are copies; what they are is not said twice.
+    moves = None if event.moves == _moves_in(event.copies) else event.moves
+    return ("ArraysMoved", event.time, event.worker, moves, *_FIELDS[ev.ArraysMoved](event)[3:])
+
+
+def _moves_in(copies: tuple[tuple[int, bool, int, float], ...]) -> tuple[tuple[int, bool], ...]:
+    return tuple([(array, loaded) for array, loaded, _, _ in copies if array >= 0])
+
+
 def _readings_row(readings: Readings) -> tuple[Any, ...]:
     # Differences are short.
     last, row = 0, []
@@ -98,6 +108,7 @@ def _readings_row(readings: Readings) -> tuple[Any, ...]:
 _ROWS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
     Header: _header_row,
     ev.GraphArrived: _graph_row,
+    ev.ArraysMoved: _moved_row,
     Decision: _decision_row,
     Readings: _readings_row,
 }
@@ -126,6 +137,10 @@ def record(row: list[Any]) -> Any:
             case "GraphArrived":
                 specs = tuple(ev.TaskSpec(*map(_frozen, spec)) for spec in values[1])
                 return ev.GraphArrived(values[0], specs)
+            case "ArraysMoved":
+                time, worker, moves, *rest = map(_frozen, values)
+                moves = _moves_in(rest[2]) if moves is None else moves
+                return ev.ArraysMoved(time, worker, moves, *rest)
             case "Decision":
                 return Decision(_situation(values[0]), *values[1:])
             case "Readings":

@@ -102,6 +102,16 @@ def pack(number: float) -> bytes:
     return struct.pack(">d", number)
 
 
+@pytest.mark.parametrize(
+    "moves",
+    [((1, True), (3, False)), ((3, False), (1, True)), ((1, True),), ((-1, True), (1, True))],
+)
+def test_moves_are_said_once_if_copies_say_the_same_and_come_back_in_any_case(moves: Any):
+    copies = ((1, True, 10, 0.1), (-1, True, 10, 0.1), (3, False, 10, 0.1))
+    step = Step(ev.ArraysMoved(0.5, 0, moves, 30, 0.3, copies))
+    assert decode(encode(a_trace(step))).entries == (step,)
+
+
 def test_keys_of_any_characters_come_back():
     names = Names(tasks=((0, "ключ\n\x00\ud800"), (1, "('x', 1)")))
     assert decode(encode(a_trace(names))).entries == (names,)
