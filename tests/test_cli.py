@@ -95,6 +95,10 @@ def test_every_command_explains_itself(command):
         (["demo", "--out", __file__], ["--out", "is a file"]),
         (["demo", "--out", f"{__file__}/deeper"], ["--out", "name another folder"]),
         (["overhead", "--pairs", "-1"], ["--pairs", "-1"]),
+        (["bench", "--simulated", "--workload", "gemm"], ["--workload", "live runs", "leave it"]),
+        (["bench", "--keep-clean"], ["--keep-clean", "simulated runs", "add --simulated"]),
+        (["bench", "--simulated", "--suite", "best"], ["--suite", "'best'", "core"]),
+        (["bench", "--simulated", "--out", f"{__file__}/deeper"], ["--out", "another folder"]),
         (["lunch"], ["'lunch'", "dask mlsched --help"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -210,3 +214,15 @@ def test_bench_works_from_end_to_end():
     (found,) = json.loads(result.stdout)["results"]
     assert found["results_equal"]
     assert [run["policy"] for run in found["runs"]] == ["stock", "greedy-hold"]
+
+
+def test_bench_simulated_writes_figures_and_a_page(tmp_path: Path):
+    out = tmp_path / "out"
+    options = ("--quick", "--policies", "greedy", "--out", str(out), "--json", "-")
+    result = run("bench", "--simulated", *options)
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    # Dask alone is always there to compare with.
+    assert set(figures["ratio_to_stock"]) == {"stock", "greedy"}
+    assert "geometric mean" in (out / "suite.md").read_text()
+    assert (out / "suite.png").stat().st_size > 10_000

@@ -11,8 +11,9 @@ from dask_mlsched.cli.options import Group
 
 def _commands() -> Sequence[click.Command]:
     from dask_mlsched.cli.commands import bench, demo, overhead
+    from dask_mlsched.cli.simulate import simulate
 
-    return bench, demo, overhead
+    return bench, demo, overhead, simulate
 
 
 #: The entry point: `dask` adds it to its own commands.

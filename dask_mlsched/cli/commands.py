@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from dask_mlsched.benchmarks import overhead as plugin_overhead
 from dask_mlsched.benchmarks.comparison import Comparison, compare
@@ -21,6 +22,7 @@ from dask_mlsched.benchmarks.optional import require
 from dask_mlsched.benchmarks.problem import Problem
 from dask_mlsched.benchmarks.report import as_json, table
 from dask_mlsched.benchmarks.runner import Conditions, RunFailedError, check_policy
+from dask_mlsched.benchmarks.suite import SUITES
 from dask_mlsched.benchmarks.workloads import DEMO, WORKLOADS, Scale, find
 from dask_mlsched.cli.options import (
     BANDWIDTH,
@@ -35,10 +37,19 @@ from dask_mlsched.cli.options import (
     names,
 )
 from dask_mlsched.cli.output import advance, console, progress_bars, write_json
+from dask_mlsched.cli.suites import bench_simulated, default_policies
+from dask_mlsched.core.eviction import RULES
 
 #: The best policy so far.
 BEST = "greedy-hold"
 
+
+#: Options that mean nothing without, and with, `--simulated`.
+_SIMULATED_ONLY = ("suite", "eviction", "keep_clean", "out")
+_LIVE_ONLY = (
+    *("workloads", "repeats", "memory_ratio", "device_memory", "bandwidth", "latency"),
+    *("workers", "threads"),
+)
 
 _WORKLOADS = Checked("names", names(find))
 _POLICIES = Checked("names", names(check_policy))
@@ -107,7 +118,19 @@ def demo(out: Path, *, quick: bool) -> None:
 @click.option("--latency", type=LATENCY, default="10us", show_default=True, help="Of each copy.")
 @click.option("--workers", type=COUNT, default=1, show_default=True)
 @click.option("--threads", type=COUNT, default=1, show_default=True, help="Of each worker.")
+@click.option("--simulated", is_flag=True, help="A suite of instances on a virtual cluster.")
+@click.option("--suite", type=click.Choice(tuple(SUITES)), default="core", show_default=True)
+@click.option("--eviction", type=click.Choice(RULES), default="lru", show_default=True)
+@click.option("--keep-clean", is_flag=True, help="Evicting what did not change moves nothing.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the suite's report: a heat map and a page of Markdown.",
+)
+@click.pass_context
 def bench(
+    context: click.Context,
+    /,
     workloads: tuple[str, ...],
     policies: tuple[str, ...],
     repeats: int,
@@ -117,9 +140,34 @@ def bench(
     seed: int,
     memory_ratio: float | None,
     device_memory: int | None,
+    simulated: bool,
+    suite: str,
+    eviction: str,
+    keep_clean: bool,
+    out: Path | None,
     **conditions: Any,
 ) -> None:
-    """Run workloads on emulated devices, each policy in turn, each run on a fresh cluster."""
+    """Run workloads on emulated devices, each policy in turn, each run on a fresh cluster.
+
+    With --simulated, run the many instances of a suite on a virtual cluster instead: minutes for
+    what would take hours. --policies then is every hand-written one, unless given.
+    """
+    given = {
+        name for name, source in _sources(context).items() if source is ParameterSource.COMMANDLINE
+    }
+    _complain_of_others(given, _LIVE_ONLY if simulated else _SIMULATED_ONLY, simulated=simulated)
+    if simulated:
+        bench_simulated(
+            suite,
+            policies if "policies" in given else default_policies(),
+            out,
+            json_file,
+            quick=quick,
+            seed=seed,
+            eviction=eviction,
+            keep_clean=keep_clean,
+        )
+        return
     if memory_ratio is not None and device_memory is not None:
         complain(
             f"--memory-ratio={memory_ratio:g} and --device-memory={device_memory} "
@@ -166,6 +214,18 @@ def overhead(tasks: int, pairs: int, workers: int, json_file: str | None) -> Non
         write_json(json_file, plugin_overhead.as_json(results))
     if json_file != "-":
         console().print(plugin_overhead.table(results))
+
+
+def _sources(context: click.Context) -> dict[str, ParameterSource | None]:
+    return {name: context.get_parameter_source(name) for name in context.params}
+
+
+def _complain_of_others(given: set[str], others: Sequence[str], *, simulated: bool) -> None:
+    for name in others:
+        if name in given:
+            option = "--" + name.removesuffix("s" if name == "workloads" else "").replace("_", "-")
+            cure = "leave it out" if simulated else "add --simulated"
+            complain(f"{option} is for {'live' if simulated else 'simulated'} runs; {cure}")
 
 
 def _run(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dask_mlsched.core.costs import Costs
-from dask_mlsched.core.dag import Dag
+from dask_mlsched.core.dag import Dag, Integers
 
 
 class SimulationError(ValueError):
@@ -38,6 +38,13 @@ class Machine:
                 raise SimulationError(msg)
 
 
+def needed_bytes(dag: Dag) -> Integers:
+    """Sum, for each task, the bytes of its inputs and its output: [n]."""
+    inputs = np.concatenate([[0], np.cumsum(dag.nbytes[dag.sources])])
+    needed: Integers = dag.nbytes + inputs[dag.starts[1:]] - inputs[dag.starts[:-1]]
+    return needed
+
+
 def check_fits(dag: Dag, limit: int | None) -> None:
     """Refuse a DAG with a task whose inputs and output are larger than the fast tier.
 
@@ -48,9 +55,7 @@ def check_fits(dag: Dag, limit: int | None) -> None:
     """
     if limit is None or not len(dag):
         return
-    inputs = np.concatenate([[0], np.cumsum(dag.nbytes[dag.sources])])
-    needed = dag.nbytes + inputs[dag.starts[1:]] - inputs[dag.starts[:-1]]
-    # A given array is never computed: it only has to fit while it is read.
+    needed = needed_bytes(dag)
     most = int(np.argmax(needed))
     if needed[most] > limit:
         msg = (
