@@ -6,10 +6,12 @@ pieces between two collections. So the graph is run, once, and every result is m
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from dask.base import collections_to_expr
 from dask.callbacks import Callback
 from dask.core import flatten
@@ -18,8 +20,11 @@ from dask.sizeof import sizeof
 from dask.typing import Key
 from dask.utils import key_split
 
+from dask_mlsched.benchmarks.dask_order import dask_order
 from dask_mlsched.benchmarks.problem import Collection
 from dask_mlsched.core.dag import Dag, DagTask
+
+_NUMBER = re.compile(r"(\d+)")
 
 
 def dag_of(
@@ -69,7 +74,7 @@ def dag_of(
     measured = _Measured()
     with measured:
         get_sync(expression.__dask_graph__(), list(wanted))
-    return Dag.build(name, _tasks(measured, wanted, rate))
+    return _in_dasks_order(Dag.build(name, _tasks(measured, wanted, rate)))
 
 
 class _Measured(Callback):
@@ -99,15 +104,27 @@ class _Measured(Callback):
 
 def _tasks(measured: _Measured, wanted: set[Key], rate: float | None) -> Iterator[DagTask]:
     nbytes = measured.nbytes
-    for key, size in nbytes.items():
-        # In the order of their names: that of a set differs from process to process.
-        inputs = sorted(measured.dependencies[key], key=str)
-        moved = size + sum(nbytes[each] for each in inputs)
+    # By their names: where Dask leaves a choice, the order in which tasks ran, and that of a set,
+    # differ from process to process.
+    for key in sorted(nbytes, key=_natural):
+        inputs = sorted(measured.dependencies[key], key=_natural)
+        moved = nbytes[key] + sum(nbytes[each] for each in inputs)
         yield DagTask(
             str(key),
             tuple(str(each) for each in inputs),
-            size,
+            nbytes[key],
             measured.seconds[key] if rate is None else moved / rate,
             key_split(key),
             key in wanted,
         )
+
+
+def _natural(key: Key) -> list[str | int]:
+    """Return what keys are sorted by so that 10 stands after 9: their texts and numbers in turn."""
+    parts = _NUMBER.split(str(key))
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
+
+
+def _in_dasks_order(dag: Dag) -> Dag:
+    tasks = list(dag.tasks())
+    return Dag.build(dag.name, [tasks[task] for task in np.argsort(dask_order(dag)).tolist()])

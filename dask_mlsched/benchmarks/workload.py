@@ -71,7 +71,8 @@ class Workload:
 
         It has the same tasks, by the same keys, whose arrays have the same bytes. Parameters
         may also be some of `simulated`. Programs without a model of their sizes are run once.
-        Files are needed only meanwhile: without a directory, they go into a temporary one.
+        Files are needed only meanwhile: without a directory, they go into a temporary one. Keys
+        of arrays that are read from files follow from their directory.
 
         Raises
         ------

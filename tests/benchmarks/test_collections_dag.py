@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 
 import dask
@@ -146,6 +149,35 @@ def test_at_a_rate_a_program_has_the_same_dag_each_time(name):
     assert edges(first) == edges(again)
     assert (first.nbytes == again.nbytes).all()
     assert (first.seconds == again.seconds).all()
+
+
+_SHOW = """
+from dask_mlsched.benchmarks import array_programs
+from dask_mlsched.benchmarks.collections_dag import dag_of
+dag = dag_of(array_programs.overlap(0, tiles=2, size=4, steps=1), rate=1e9)
+print([(task.key, task.dependencies, task.nbytes) for task in dag.tasks()])
+"""
+
+
+def test_the_dag_is_the_same_in_every_process():
+    # Sets of keys have another order in each, and Dask walks over them.
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", _SHOW],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            stdout=subprocess.PIPE,
+            check=True,
+        ).stdout
+        for seed in "12"
+    }
+    assert len(found) == 1
+
+
+def test_tasks_stand_in_dasks_order():
+    arms = [joined(zeros(9, dask_key_name=f"a-{i}"), dask_key_name=f"b-{i}") for i in (1, 2, 10)]
+    found = dag_of([joined(*arms, dask_key_name="c-1")]).keys
+    # One arm after the other, not all the first tasks and then all the second.
+    assert [key.replace("a", "b") for key in found[:6:2]] == list(found[1:6:2])
 
 
 def test_tasks_that_dask_optimizes_away_are_not_there():
