@@ -6,7 +6,7 @@ from dataclasses import replace
 import dask
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dask_mlsched.benchmarks.collections_dag import dag_of
@@ -30,7 +30,7 @@ from dask_mlsched.benchmarks.live_dag import (
 from dask_mlsched.benchmarks.problem import Problem
 from dask_mlsched.benchmarks.runner import STOCK, Conditions, run_arm
 from dask_mlsched.benchmarks.working_set import working_set
-from dask_mlsched.core.dag import Dag
+from dask_mlsched.core.dag import Dag, DagTask
 from local_run import compute
 
 SPARSE = {"tiles": 4, "smallest": 3, "largest": 9, "density": 0.5}
@@ -89,6 +89,28 @@ def test_the_graph_is_the_dag_with_its_keys_prefixes_and_dependencies(name):
     assert prefixes_of(found) == prefixes_of(dag)
     wanted = [key for key, keep in zip(dag.keys, dag.wanted, strict=True) if keep]
     assert [collection.key for collection in collections] == wanted
+
+
+@st.composite
+def dags(draw: st.DrawFn) -> Dag:
+    """Draw a DAG of up to twelve tasks of any sizes; some operands given, some results kept."""
+    tasks: list[DagTask] = []
+    for i in range(draw(st.integers(1, 12))):
+        keys = [task.key for task in tasks]
+        sources = draw(st.lists(st.sampled_from(keys), unique=True)) if keys else []
+        nbytes = draw(st.integers(0, 10_000))
+        wanted = draw(st.sampled_from([None, True]))
+        is_given = not sources and draw(st.booleans())
+        tasks.append(DagTask(f"t-{i}", sources, nbytes, 0.0, "t", wanted, is_given))
+    return Dag.build("drawn", tasks)
+
+
+@settings(deadline=None)  # the first example imports what Dask runs with
+@given(dag=dags())
+def test_any_dag_runs_and_gives_the_results_it_foretells(dag):
+    problem = problem_of(dag)
+    results = dask.compute(*problem.collections, scheduler="sync")
+    assert problem.check(dict(zip(problem.keys(), results, strict=True)))
 
 
 @given(number=st.integers(0, 2**64 - 1), nbytes=st.integers(0, 20_000))

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from dask_mlsched.benchmarks.families.factorizations import cholesky
+from dask_mlsched.benchmarks.dask_order import dask_order
+from dask_mlsched.benchmarks.families.factorizations import cholesky, qr
+from dask_mlsched.benchmarks.families.matvec import matvec
 from dask_mlsched.benchmarks.families.pairs import pairs
-from dask_mlsched.benchmarks.families.products import gemm
+from dask_mlsched.benchmarks.families.products import block_sparse, gemm
+from dask_mlsched.benchmarks.families.reductions import tree_reduction
 from dask_mlsched.benchmarks.families.stencils import stencil
 from dask_mlsched.benchmarks.working_set import working_set
 from dask_mlsched.core.dag import Dag, DagTask
@@ -64,6 +67,40 @@ def test_steps_of_a_stencil_do_not_add_up():
     few, many = (stencil(rows=6, columns=6, steps=steps, size=8) for steps in (4, 40))
     assert working_set(many) < 2.5 * 36 * 512
     assert working_set(few) >= 36 * 512
+
+
+def naive(dag: Dag) -> int:
+    """Count the bytes alive after each task anew: made or data, and wanted or still to be read."""
+    place = dask_order(dag).tolist()
+    tasks = range(len(dag))
+    return max(
+        sum(
+            int(dag.nbytes[task])
+            for task in tasks
+            if (place[task] <= now or not len(dag.dependencies(task)))
+            and (
+                dag.wanted[task]
+                or not len(dag.dependents(task))
+                or any(place[reader] > now for reader in dag.dependents(task).tolist())
+            )
+        )
+        for now in range(-1, len(dag))
+    )
+
+
+@pytest.mark.parametrize(
+    "dag",
+    [
+        block_sparse(2, tiles=4, smallest=3, largest=9, density=0.5),
+        block_sparse(2, tiles=4, smallest=3, largest=9, density=0.5, accumulation="tree", width=2),
+        qr(rows=4, columns=3, size=8, inner=2, given=False),
+        matvec(1, tiles=4, size=9, density=0.5, fill=0.2, iterations=3),
+        tree_reduction(leaves=13, width=3, tile_nbytes=50, partial_nbytes=70),
+    ],
+    ids=["chain", "tree", "qr", "matvec", "reduction"],
+)
+def test_it_is_what_counting_anew_after_each_task_finds(dag):
+    assert working_set(dag) == naive(dag)
 
 
 def test_no_tasks_need_nothing():

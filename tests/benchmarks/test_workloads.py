@@ -9,6 +9,11 @@ from dask_mlsched.benchmarks.collections_dag import dag_of
 from dask_mlsched.benchmarks.workloads import DEMO, WORKLOADS, find, noop
 from local_run import compute
 
+#: Those whose full instances are built without running anything.
+FAMILIES = {
+    *("2d", "2d-shuffled", "2d-sparse", "block-sparse-tree", "gemm-tree", "cholesky", "lu", "qr"),
+    *("gallery", "gallery-matvec", "matvec", "tensordot", "stencil", "reduction"),
+}
 NEEDS_PYAMG = {"helmholtz", "galerkin", "gallery", "gallery-matvec"}
 
 
@@ -64,6 +69,17 @@ def test_the_working_set_is_the_same_live_and_simulated(tmp_path: Path, name):
     assert found == problem.working_set
     dag = find(name).dag(tmp_path, seed=4, scale="quick")
     assert found <= dag.nbytes.sum() * 1.02  # some row pointers are wider in files
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_full_instances_have_room_for_every_task_at_memory_ratio_4(name):
+    if name in NEEDS_PYAMG:
+        pytest.importorskip("pyamg")
+    dag = find(name).dag()
+    limit = find(name).working_set() / 4
+    for task in range(len(dag)):
+        needed = dag.nbytes[task] + dag.nbytes[dag.dependencies(task)].sum()
+        assert needed <= limit, dag.keys[task]
 
 
 def test_without_a_directory_files_are_gone_when_the_dag_is_there(tmp_path: Path, monkeypatch):
