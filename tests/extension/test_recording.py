@@ -124,7 +124,8 @@ async def test_the_graph_of_a_run_has_its_keys_sizes_and_times(c, s, a, b, tmp_p
 async def test_policies_that_are_switched_fail_or_dawdle_are_replayed(c, s, a, b, tmp_path):
     settings = {"trace": "memory", "time_budget": "1ms", "failures": 4}
     async with installed(c, s, **settings) as (handle, _):
-        for policy in ("random", "hostile_policies.Raises", "fifo", "hostile_policies.Dawdles"):
+        hostile = ("hostile_policies.Raises", "hostile_policies.Dawdles")
+        for policy in ("random", hostile[0], "dmdar", "fifo", hostile[1]):
             await handle.set_policy(policy)
             assert await tree(c, 32) == tree_total(32)
         trace = await saved(handle, tmp_path)
