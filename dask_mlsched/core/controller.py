@@ -225,7 +225,7 @@ class Controller:
 
     def _park(self, task: int) -> None:
         graph = self.graph
-        graph.state[task] = _PARKED
+        graph.parked(task)
         held: dict[int, int] = {}
         for dep in graph.dependencies[task]:
             nbytes = graph.nbytes[dep]
@@ -268,7 +268,7 @@ class Controller:
         level.remove(task)
         if not level:
             del self.levels[self.graph.priority[task][0]]
-        self.graph.state[task] = _WAITING
+        self.graph.unparked(task)
 
     def _task_withdrawn(self, event: ev.TaskWithdrawn) -> None:
         self._unpark(event.task)

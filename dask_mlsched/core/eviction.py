@@ -20,7 +20,7 @@ from dask_mlsched.core.graph import TaskGraph, TaskState
 from dask_mlsched.core.residency import Residency
 
 #: So many of the arrays that were used longest ago are looked at for one victim, and so many
-#: dependents of each, where no index answers.
+#: readers of each that are not parked.
 _LOOKED_AT: Final = 64
 
 
@@ -57,8 +57,9 @@ class Pressure:
     planner: object = None
 
     def evictable(self) -> Iterator[int]:
-        """Iterate over the arrays that may go, least recently used first."""
-        return (array for array in self.residency if array not in self.pinned)
+        """Iterate over the arrays that may go and leave room, least recently used first."""
+        pinned = self.pinned
+        return (array for array, size in self.residency.sizes() if size and array not in pinned)
 
 
 def pressure(
@@ -110,8 +111,7 @@ class Luf:
 
     The first array that no planned task reads, or else the one that the fewest do. Those in
     flight are pinned, so nothing that a task which was given out reads is named. Without a
-    planner that counts, parked tasks take the place of planned ones, for the arrays that were
-    used longest ago.
+    planner that counts, parked tasks take the place of planned ones.
     """
 
     name = "luf"
@@ -122,7 +122,7 @@ class Luf:
         arrays = pressure.evictable()
         if isinstance(planner, Planned):
             return _fewest(arrays, lambda array: planner.planned_users(worker, array))
-        return _fewest(islice(arrays, _LOOKED_AT), lambda array: _parked_readers(graph, array))
+        return _fewest(arrays, graph.parked_readers.__getitem__)
 
 
 def _fewest(arrays: Iterable[int], readers: Callable[[int], int]) -> int | None:
@@ -134,11 +134,6 @@ def _fewest(arrays: Iterable[int], readers: Callable[[int], int]) -> int | None:
         if count < fewest:
             best, fewest = array, count
     return best
-
-
-def _parked_readers(graph: TaskGraph, array: int) -> int:
-    state = graph.state
-    return sum(state[task] == TaskState.PARKED for task in graph.dependents[array])
 
 
 class NextUse:
@@ -174,10 +169,12 @@ class NextUse:
 
 def nearness(graph: TaskGraph, array: int) -> float:
     """Tell how near the next use of an array is: 1 for now, 0 for never."""
+    if graph.parked_readers[array]:
+        return 1.0
     nearest = 0.0
     for task in islice(graph.dependents[array], _LOOKED_AT):
         state = graph.state[task]
-        if state in (TaskState.PARKED, TaskState.SENT, TaskState.RUNNING):
+        if state in (TaskState.SENT, TaskState.RUNNING):
             return 1.0
         if state == TaskState.WAITING:
             nearest = max(nearest, 1.0 / (1 + graph.unfinished[task]))

@@ -68,6 +68,8 @@ class TaskGraph:
     dependents: list[set[int]]
     #: Per task: how many of its dependencies have no array yet.
     unfinished: list[int]
+    #: Per task: how many PARKED tasks read its array.
+    parked_readers: list[int]
     #: Per task: Dask's priority.
     priority: list[Priority]
     #: Per task: where it stands among ready tasks of the same priority, lower first.
@@ -88,6 +90,7 @@ class TaskGraph:
         self.dependencies = []
         self.dependents = []
         self.unfinished = []
+        self.parked_readers = []
         self.priority = []
         self.turn = []
         self._turns = 0
@@ -131,6 +134,7 @@ class TaskGraph:
         self.dependencies.append(())
         self.dependents.append(set())
         self.unfinished.append(0)
+        self.parked_readers.append(0)
         self.priority.append(())
         self.turn.append(0)
         self.prefix.append(0)
@@ -143,6 +147,18 @@ class TaskGraph:
             self.dependents[dep].add(task)
             if self.state[dep] != TaskState.COMPUTED:
                 self.unfinished[task] += 1
+
+    def parked(self, task: int) -> None:
+        """Note that the task is held back."""
+        self.state[task] = TaskState.PARKED
+        for dep in self.dependencies[task]:
+            self.parked_readers[dep] += 1
+
+    def unparked(self, task: int) -> None:
+        """Note that the task is not held back any more; it is WAITING until more is known."""
+        self.state[task] = TaskState.WAITING
+        for dep in self.dependencies[task]:
+            self.parked_readers[dep] -= 1
 
     def take_turn(self, task: int) -> None:
         """Have a task that became ready stand in line with the others of its priority.
@@ -191,6 +207,7 @@ class TaskGraph:
         self.dependencies[task] = ()
         self.dependents[task] = set()
         self.unfinished[task] = 0
+        self.parked_readers[task] = 0
         self.priority[task] = ()
 
     def expected_nbytes(self, task: int) -> int:

@@ -177,8 +177,11 @@ def _never_hold(scores: list[float], situation: Situation) -> list[float]:
     return scores
 
 
+#: Names of those that plan; they are in `planners`.
+PLANNERS: tuple[str, ...] = ("dmdar", "darts", "darts-luf")
+
 #: Names that need no dotted path. `stock` is not a policy object: it leaves every choice to Dask.
-NAMES: tuple[str, ...] = ("stock", "random", "fifo", "greedy", "greedy-hold", "dmdar")
+NAMES: tuple[str, ...] = ("stock", "random", "fifo", "greedy", "greedy-hold", *PLANNERS)
 
 
 def make(name: str, rng: random.Random) -> Policy:
@@ -190,7 +193,7 @@ def make(name: str, rng: random.Random) -> Policy:
         If there is no hand-written policy of that name.
     """
     # Planners are policies, so they import this module.
-    from dask_mlsched.core.planners.dmdar import Dmdar
+    from dask_mlsched.core import planners
 
     match name:
         case "random":
@@ -201,8 +204,8 @@ def make(name: str, rng: random.Random) -> Policy:
             return Greedy()
         case "greedy-hold":
             return GreedyHold()
-        case "dmdar":
-            return Dmdar()
+        case _ if name in PLANNERS:
+            return planners.make(name)
         case _:
             msg = f"unknown policy {name!r}; expected one of {', '.join(NAMES)}"
             raise ValueError(msg)

@@ -9,7 +9,7 @@ step ahead: the inputs of a task are touched when the task is sent off.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import ItemsView, Iterable, Iterator
 
 
 class Residency:
@@ -56,6 +56,10 @@ class Residency:
     def slow_bytes(self) -> int:
         """Bytes in the slow tier; adds them up."""
         return sum(self._slow.values())
+
+    def sizes(self) -> ItemsView[int, int]:
+        """Return the resident arrays with their bytes, least recently used first."""
+        return self._resident.items()
 
     def held(self) -> list[int]:
         """List the arrays of both tiers."""

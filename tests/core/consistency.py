@@ -27,6 +27,8 @@ def check_graph(graph: TaskGraph) -> None:
         assert all(task in graph.dependencies[dependent] for dependent in dependents)
         without_array = [dep for dep in dependencies if graph.state[dep] != TaskState.COMPUTED]
         assert graph.unfinished[task] == len(without_array), task
+        parked = [each for each in dependents if graph.state[each] == TaskState.PARKED]
+        assert graph.parked_readers[task] == len(parked), task
         if state == TaskState.COMPUTED:
             computed_bytes += graph.nbytes[task]
         else:

@@ -21,11 +21,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from core.consistency import check_empty
 from core.driver import ACTIVE, Ticking, VirtualDask
 from core.graphs import Drawn
-from core.planners.contract import PLANNERS, ErraticPlanner, TrackingPlanner, check_planners
+from core.planners.contract import ErraticPlanner, TrackingPlanner, check_planners
 from core.scripted import Scripted, first, hold
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.eviction import RULES
-from dask_mlsched.core.policies import Greedy, GreedyHold, Policy, Situation, make
+from dask_mlsched.core.policies import PLANNERS, Greedy, GreedyHold, Policy, Situation, make
 
 #: Around the limits on devices: some arrays are nothing, some fit by themselves, some nowhere.
 NBYTES = st.sampled_from([0, 1, 5, 10, 10, 20, 20, 40, 90, 150])

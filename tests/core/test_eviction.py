@@ -228,3 +228,9 @@ def test_a_planner_that_cannot_say_what_is_planned_has_failed_and_the_store_deci
     assert guard.failures == 1
     assert "ZeroDivisionError" in str(guard.last_failure)
     assert dask.runs[0].evict == ()
+
+
+def test_what_leaves_no_room_is_not_named():
+    dask = holding(nothing=0, a=50)
+    assert named(dask, Luf().victim(pressure(dask))) == "a"
+    assert named(dask, NextUse().victim(pressure(dask))) == "a"

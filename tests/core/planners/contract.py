@@ -9,14 +9,11 @@ from typing import Any
 from core.driver import VirtualDask
 from dask_mlsched.core.controller import Controller
 from dask_mlsched.core.graph import WIDE
+from dask_mlsched.core.planners.array_index import ArrayIndex, Readers
+from dask_mlsched.core.planners.darts import Darts, DartsLuf
 from dask_mlsched.core.planners.dmdar import Dmdar
 from dask_mlsched.core.planners.picture import Picture
 from dask_mlsched.core.planners.planner import BasePlanner, Planner
-from dask_mlsched.core.policies import NAMES, make
-
-PLANNERS = [
-    name for name in NAMES if name != "stock" and make(name, random.Random(0)).view == "planned"
-]
 
 
 class RecordingPlanner(BasePlanner):
@@ -192,7 +189,52 @@ def check_dmdar(planner: Dmdar, parked: set[int], controller: Controller) -> Non
     assert not parked or None not in planner._assigned.values() or not running
 
 
+def check_darts(planner: Darts, parked: set[int], controller: Controller) -> None:
+    planned = {task for plan in planner._plans.values() for task in plan.tasks()}
+    assert planned == set(planner._planned_for)
+    unplanned = set(planner._order)
+    assert unplanned == set(planner._unplanned.inputs)
+    assert planned.isdisjoint(unplanned)
+    assert planned | unplanned == parked
+    running = {w for w, device in controller.devices.items() if not device.paused}
+    assert set(planner._plans) == set(planner._arrays) == running
+    for worker, arrays in planner._arrays.items():
+        check_array_index(arrays, planner._unplanned, residents(controller, worker))
+    for worker, plan in planner._plans.items():
+        readers: dict[int, set[int]] = {}
+        for task in plan.tasks():
+            assert planner._planned_for[task] == worker
+            for array in {**plan._near, **plan._far}[task]:
+                readers.setdefault(array, set()).add(task)
+        assert {d: set(tasks) for d, tasks in plan.readers.items()} == readers
+
+
+def check_array_index(arrays: ArrayIndex, tasks: Readers, resident: set[int]) -> None:
+    assert arrays.resident == resident
+    at_hand: set[int] = set()
+    free: dict[int, set[int]] = {}
+    one_from_free: dict[int, set[int]] = {}
+    for task, inputs in tasks.inputs.items():
+        missing = [array for array in inputs if array not in resident]
+        assert not inputs or arrays.missing[task] == len(missing)
+        if inputs and not missing:
+            at_hand.add(task)
+        for array in missing:
+            if len(missing) <= 2:
+                into = free if len(missing) == 1 else one_from_free
+                into.setdefault(array, set()).add(task)
+    assert set(arrays.at_hand) == at_hand
+    assert {array: set(filed) for array, filed in arrays.free.items()} == free
+    assert {array: set(filed) for array, filed in arrays.one_from_free.items()} == one_from_free
+    assert arrays.free_nanoseconds == {
+        array: sum(tasks.nanoseconds[task] for task in filed) for array, filed in free.items()
+    }
+    assert set(arrays.missing) == {task for task, inputs in tasks.inputs.items() if inputs}
+
+
 CHECKS: dict[type, Callable[[Any, set[int], Controller], None]] = {
     TrackingPlanner: check_tracking,
     Dmdar: check_dmdar,
+    Darts: check_darts,
+    DartsLuf: check_darts,
 }

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from core import test_controller_machine as machine
-from core.planners.contract import PLANNERS
+from dask_mlsched.core.policies import PLANNERS
 
 
 class PlannersMachine(machine.ControllerMachine):
