@@ -25,6 +25,7 @@ _SMALLEST_TRACE = 10_000
 _KEYS = {
     "mode": "mode",
     "policy": "policy",
+    "eviction": "eviction",
     "scope": "scope",
     "lookahead": "lookahead",
     "shortlist": "shortlist",
@@ -65,6 +66,7 @@ class Config:
 
     mode: Mode
     policy: str
+    eviction: str
     scope: Scope
     lookahead: int
     shortlist: int

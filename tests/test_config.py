@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from dask_mlsched.config import _KEYS, Config, ConfigError, _load, _lookup, check_overrides
+from dask_mlsched.core.policies import NAMES
 
 
 def test_the_defaults_are_those_of_the_file():
@@ -93,8 +94,8 @@ def test_the_limit_of_a_trace_is_brought_to_bytes(value, nbytes):
             "policy",
             "best",
             (
-                "mlsched.policy is 'best'; expected one of stock, random, fifo, greedy, "
-                "greedy-hold, or the dotted path of a class such as 'mypackage.MyPolicy'"
+                f"mlsched.policy is 'best'; expected one of {', '.join(NAMES)}, "
+                "or the dotted path of a class such as 'mypackage.MyPolicy'"
             ),
         ),
         (

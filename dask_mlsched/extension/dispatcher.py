@@ -11,7 +11,7 @@ from dask.typing import Key
 
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.controller import Controller
-from dask_mlsched.extension import parking
+from dask_mlsched.extension import hints, parking
 from dask_mlsched.extension.translator import Translator
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Dispatcher:
         choices: list[tuple[TaskState, str]] = []
         not_ours: list[TaskState] = []
         numbers: dict[TaskState, int] = {}
+        victims: dict[TaskState, list[Key]] = {}
         for run in runs:
             ts = tasks[translator.tasks.key(run.task)]
             numbers[ts] = run.task
@@ -65,8 +66,11 @@ class Dispatcher:
                 not_ours.append(ts)
                 continue
             choices.append((ts, address))
+            if run.evict:
+                victims[ts] = [translator.tasks.key(array) for array in run.evict]
             self._remember(ts.key, run, address)
-        refused = parking.dispatch(self._scheduler, choices, stimulus())
+        with hints.travelling(victims):
+            refused = parking.dispatch(self._scheduler, choices, stimulus())
         for ts in (*refused, *not_ours):
             controller.handle(ev.TaskRefused(time.monotonic(), numbers[ts]))
         for ts in not_ours:

@@ -245,6 +245,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
             hold_limit=config.hold_limit,
             time_budget=config.time_budget,
             failures=config.failures,
+            eviction=config.eviction,
             seed=config.seed,
         )
         policy = load_policy(self.policy_name, config.seed)

@@ -15,6 +15,9 @@ A lost or late report does no harm: ``seq`` shows the gap and the next snapshot 
 inserted or deleted is not reported, as the scheduler has it from Dask.
 The plugin also works without a scheduler's half; then it only counts. Where it runs, sparse arrays
 are counted and sent as :mod:`dask_mlsched.extension.sparse` says.
+
+The other way, hints come with tasks (:mod:`dask_mlsched.extension.hints`): right before one begins
+and reads its inputs, what it says is to go out goes out.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from distributed.core import Status
 from distributed.diagnostics.plugin import WorkerPlugin
 from tornado.ioloop import PeriodicCallback
 
-from dask_mlsched.extension import sparse
+from dask_mlsched.extension import hints, sparse
 from dask_mlsched.extension.moves import Move, TierStatistics
 from dask_mlsched.extension.quantities import parse_duration
 from dask_mlsched.extension.tiers import Tier, adapt
@@ -134,6 +137,16 @@ class MLWorkerPlugin(WorkerPlugin):
             self._flush()
             sparse.unregister()
         self._worker = self._snapshots = None
+
+    def transition(self, key: Key, start: str, finish: str, **_: Any) -> None:
+        """Follow a task's hints when it is about to begin."""
+        if finish != "executing" or self._worker is None:
+            return
+        with self._guarded("hints"):
+            victims = hints.take(self._worker.state.tasks[key])
+            if self.tier is not None:
+                for victim in victims:
+                    self.tier.evict(victim)
 
     def statistics(self) -> dict[str, Any]:
         """Return the totals of this worker's store, and what it is."""

@@ -1,0 +1,78 @@
+"""What travels with a task: on its way with it, gone before and after, followed by the worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask
+import numpy as np
+import pytest
+from dask import delayed
+from distributed import Client, Worker, wait
+
+from dask_mlsched.extension import hints
+from dask_mlsched.extension.cluster import LocalDeviceCluster
+from dask_mlsched.extension.worker_plugin import MLWorkerPlugin, worker_history
+
+CHUNK = 8_000
+
+
+class Task:
+    """As much of a task as hints look at."""
+
+    def __init__(self, annotations: dict[str, Any] | None) -> None:
+        self.annotations = annotations
+
+
+@pytest.mark.parametrize("before", [None, {}, {"retries": 3}])
+def test_hints_travel_beside_the_user_s_annotations_and_are_gone_after(before: Any):
+    here = Task(before)
+    with hints.travelling({here: ["x", ("y", 0)]}):  # type: ignore[dict-item]
+        there = Task(here.annotations)
+    assert here.annotations is before
+    assert list(hints.take(there)) == ["x", ("y", 0)]  # type: ignore[arg-type]
+    assert there.annotations == (before or {})
+
+
+def test_hints_are_taken_once():
+    with hints.travelling({(here := Task(None)): ["x"]}):  # type: ignore[dict-item]
+        there = Task(here.annotations)
+    hints.take(there)  # type: ignore[arg-type]
+    assert hints.take(there) == ()  # type: ignore[arg-type]
+
+
+def test_annotations_are_restored_whatever_happens():
+    task = Task({"retries": 3})
+    with pytest.raises(ZeroDivisionError), hints.travelling({task: ["x"]}):  # type: ignore[dict-item]
+        _ = 1 / 0
+    assert task.annotations == {"retries": 3}
+
+
+def test_a_task_without_hints_has_none():
+    for given in (None, {}, {"retries": 3}):
+        task = Task(given)
+        assert hints.take(task) == ()  # type: ignore[arg-type]
+        assert task.annotations is given
+
+
+@pytest.mark.integration
+def test_a_worker_evicts_what_the_hint_names_before_it_reads_the_inputs():
+    with (
+        LocalDeviceCluster(
+            1, 1, device_memory_limit=3 * CHUNK, processes=False, dashboard_address=":0"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        client.register_plugin(MLWorkerPlugin())
+        a, b, c = (client.submit(np.ones, CHUNK // 8, key=key, pure=False) for key in "abc")
+        wait([a, b, c])
+        worker = cluster.workers[0]
+        assert isinstance(worker, Worker)
+        with dask.annotate(**{hints.ANNOTATION: ["c", "unknown"]}):
+            total = delayed(np.add, name="add")(a, b, dask_key_name="total")
+        total = client.persist(total)
+        wait(total)
+        # By age, a would have gone for the output.
+        assert sorted(worker.data.device) == ["a", "b", "total"]
+        assert [move[1] for move in client.run(worker_history)[worker.address]] == ["c"]
+        assert hints.ANNOTATION not in (worker.state.tasks["total"].annotations or {})
