@@ -203,11 +203,13 @@ class _Simulation:
             for worker in self.workers:
                 handle(ev.ResidencySeen(0.0, worker.name, ()))
         for array in self.given:
-            self._made(array)
+            for reader in self.readers[array]:
+                self._unfinished[reader] -= 1
         given = set(self.given)
-        for task in range(len(self.order)):
-            if not self.inputs[task] and task not in given:
-                self._ready(task)
+        ready = [t for t, n in enumerate(self._unfinished) if not n and t not in given]
+        # In Dask's order, as Dask goes through a new graph.
+        for task in sorted(ready, key=self.order.__getitem__):
+            self._ready(task)
         self._stirred = True
         self.at(0.0, lambda: None)
 
