@@ -7,10 +7,11 @@ from typing import Final
 
 from dask_mlsched.core.planners.darts import Darts, DartsLuf
 from dask_mlsched.core.planners.dmdar import Dmdar
+from dask_mlsched.core.planners.hfp import Hfp
 from dask_mlsched.core.planners.planner import Planner
 
 _KINDS: Final[dict[str, Callable[[], Planner]]] = {
-    kind.name: kind for kind in (Dmdar, Darts, DartsLuf)
+    kind.name: kind for kind in (Dmdar, Darts, DartsLuf, Hfp)
 }
 
 

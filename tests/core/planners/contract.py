@@ -12,6 +12,7 @@ from dask_mlsched.core.graph import WIDE
 from dask_mlsched.core.planners.array_index import ArrayIndex, Readers
 from dask_mlsched.core.planners.darts import Darts, DartsLuf
 from dask_mlsched.core.planners.dmdar import Dmdar
+from dask_mlsched.core.planners.hfp import Hfp
 from dask_mlsched.core.planners.picture import Picture
 from dask_mlsched.core.planners.planner import BasePlanner, Planner
 
@@ -232,9 +233,18 @@ def check_array_index(arrays: ArrayIndex, tasks: Readers, resident: set[int]) ->
     assert set(arrays.missing) == {task for task, inputs in tasks.inputs.items() if inputs}
 
 
+def check_hfp(planner: Hfp, parked: set[int], controller: Controller) -> None:
+    assert planner._parked == parked
+    if not planner._stale:
+        for worker, heap in planner._ready.items():
+            mine = {task for task in parked if planner._worker_of[task] == worker}
+            assert mine <= {task for _, task in heap}
+
+
 CHECKS: dict[type, Callable[[Any, set[int], Controller], None]] = {
     TrackingPlanner: check_tracking,
     Dmdar: check_dmdar,
     Darts: check_darts,
     DartsLuf: check_darts,
+    Hfp: check_hfp,
 }
