@@ -11,9 +11,10 @@ from dask_mlsched.cli.options import Group
 
 def _commands() -> Sequence[click.Command]:
     from dask_mlsched.cli.commands import bench, demo, overhead
+    from dask_mlsched.cli.published import published
     from dask_mlsched.cli.simulate import simulate
 
-    return bench, demo, overhead, simulate
+    return bench, demo, overhead, published, simulate
 
 
 #: The entry point: `dask` adds it to its own commands.

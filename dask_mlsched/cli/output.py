@@ -35,8 +35,12 @@ def console() -> Console:
 
 def write_json(where: str, content: object) -> None:
     """Write to a file, or to standard output for ``-``."""
-    text = json.dumps(content, indent=2, allow_nan=False)
+    write_text(where, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(where: str, text: str) -> None:
+    """Write to a file, or to standard output for ``-``."""
     if where == "-":
-        click.echo(text)
-        return
-    Path(where).write_text(text + "\n")
+        click.echo(text, nl=False)
+    else:
+        Path(where).write_text(text)
