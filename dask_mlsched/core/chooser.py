@@ -164,7 +164,7 @@ class Chooser:
 
     def _scored(self, level: ParkedTasks, worker: int, now: float) -> Run | Hold | None:
         device = self._devices[worker]
-        tasks = self._shortlist(level, worker, ask=True)
+        tasks = self._shortlist(level, worker, now, ask=True)
         if not tasks:
             return None
         candidates = self._candidates(tasks, device)
@@ -227,7 +227,7 @@ class Chooser:
         watcher(situation, places.index(proposed[0]) if proposed else None, planners)
 
     def _first_in_order(self, worker: int, now: float, reason: Reason) -> Run | None:
-        tasks = self._shortlist(self._levels[min(self._levels)], worker, ask=False)
+        tasks = self._shortlist(self._levels[min(self._levels)], worker, now, ask=False)
         return self._run(tasks[0], worker, now, reason, tasks) if tasks else None
 
     def keep_alive(self, workers: Iterable[int], now: float) -> Run | None:
@@ -268,7 +268,9 @@ class Chooser:
             return "fits"
         return None
 
-    def _shortlist(self, level: ParkedTasks, worker: int, *, ask: bool) -> list[int]:
+    def _shortlist(
+        self, level: ParkedTasks, worker: int, now: float, *, ask: bool
+    ) -> list[int]:
         if not ask:
             tasks = level.in_order(worker, 1)
         else:
@@ -282,9 +284,9 @@ class Chooser:
             else:
                 tasks = level.nearest(worker, count)
                 tasks += [t for t in level.in_order(worker, _IN_ORDER) if t not in tasks]
-        return tasks or self._from_elsewhere(level, worker)
+        return tasks or self._from_elsewhere(level, worker, now)
 
-    def _from_elsewhere(self, level: ParkedTasks, worker: int) -> list[int]:
+    def _from_elsewhere(self, level: ParkedTasks, worker: int, now: float) -> list[int]:
         """Take a task away from its home, for a thread that would have nothing to do.
 
         A lookahead slot takes one only where the inputs are there already.
@@ -304,6 +306,8 @@ class Chooser:
             finished = graph.prefixes[graph.prefix[task]].finished
             seconds = graph.expected_seconds(task) if finished else UNKNOWN_SECONDS
             there = self._devices[home]
+            # One that is stuck, or slow, may stay so for as long as it has been.
+            seconds = max(seconds, there.overdue(now))
             # What its idle threads take at once does not wait.
             waiting = level.home_count(home) - max(0, there.threads - len(there.in_flight))
             waiting_there = waiting / there.threads * seconds

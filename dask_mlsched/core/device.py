@@ -47,6 +47,12 @@ class Device:
             return 0
         return self.threads + lookahead - len(self.in_flight)
 
+    def overdue(self, now: float) -> float:
+        """Tell for how long no task has ended while every thread had one; 0 if a thread is idle."""
+        if len(self.in_flight) < self.threads:
+            return 0.0
+        return now - max(self.last_end, min(self.in_flight.values()))
+
     def copied(self, nbytes: int, seconds: float) -> None:
         """Learn the copy speed from a report."""
         if nbytes < _MEASURABLE_BYTES or not 0 < seconds < math.inf:

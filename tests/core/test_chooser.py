@@ -126,6 +126,19 @@ def test_a_task_stays_at_home_where_moving_takes_longer_than_waiting():
     assert [run.worker for run in dask.runs[1:]] == [0]
 
 
+def test_tasks_leave_a_home_that_is_stuck():
+    dask = at_home_on_worker_0(seconds=0.05)
+    dask.finish("p-0")
+    dask.decide()
+    # Three more wait there: for 0.15 s by all that is known, so none leaves.
+    assert [run.worker for run in dask.runs] == [0, 0]
+    dask.now += 0.9
+    dask.decide()
+    # It has been at it for so long now that moving, two seconds, would be quicker than waiting
+    # three times that.
+    assert [run.worker for run in dask.runs] == [0, 0, 1]
+
+
 def test_no_task_leaves_its_home_only_to_wait_elsewhere():
     dask = VirtualDask(network_bandwidth=1e9, lookahead=1)
     dask.join(0)

@@ -21,6 +21,16 @@ def test_a_paused_worker_has_no_slots():
     assert device.free_slots(5) == 0
 
 
+def test_overdue_is_for_how_long_no_thread_has_become_free():
+    device = Device(2, 100, 1.0)
+    device.in_flight[5] = 10.0
+    assert device.overdue(20.0) == 0.0  # a thread is idle
+    device.in_flight[6] = 14.0
+    assert device.overdue(20.0) == 10.0
+    device.last_end = 18.0
+    assert device.overdue(20.0) == 2.0
+
+
 def test_copy_speed_is_what_was_assumed_until_a_report_comes():
     device = Device(1, 100, bandwidth=50.0)
     assert device.copy_seconds(100) == 2.0
