@@ -268,9 +268,7 @@ class Chooser:
             return "fits"
         return None
 
-    def _shortlist(
-        self, level: ParkedTasks, worker: int, now: float, *, ask: bool
-    ) -> list[int]:
+    def _shortlist(self, level: ParkedTasks, worker: int, now: float, *, ask: bool) -> list[int]:
         if not ask:
             tasks = level.in_order(worker, 1)
         else:
