@@ -16,12 +16,17 @@ from itertools import islice
 from typing import Final, Protocol, runtime_checkable
 
 from dask_mlsched.core.device import Device
+from dask_mlsched.core.events import Priority
 from dask_mlsched.core.graph import TaskGraph, TaskState
 from dask_mlsched.core.residency import Residency
 
 #: So many of the arrays that were used longest ago are looked at for one victim, and so many
 #: readers of each that are not parked.
 _LOOKED_AT: Final = 64
+
+
+#: A task of a graph that was submitted later counts as so many tasks away.
+_OTHER_GRAPH: Final = 1e6
 
 
 @runtime_checkable
@@ -47,6 +52,8 @@ class Pressure:
     """A device on which a task that is about to be sent needs room."""
 
     worker: int
+    #: The task that is about to be sent.
+    task: int
     residency: Residency
     graph: TaskGraph
     #: Arrays that stay: what this task and those in flight on the worker read and make.
@@ -82,7 +89,7 @@ def pressure(
     for other in device.in_flight:
         pinned.add(other)
         pinned.update(graph.dependencies[other])
-    return Pressure(worker, residency, graph, pinned, nbytes, planner)
+    return Pressure(worker, task, residency, graph, pinned, nbytes, planner)
 
 
 class EvictionRule(Protocol):
@@ -139,8 +146,10 @@ def _fewest(arrays: Iterable[int], readers: Callable[[int], int]) -> int | None:
 class NextUse:
     """The fewest bytes times nearness of the next use.
 
-    A reader that is parked is near (1); one that waits for `n` arrays is at ``1 / (1 + n)``; an
-    array that no task will read is at 0. Only arrays that were used longest ago are looked at.
+    Dask's order foretells the next use: of a reader that stands `n` tasks after the one at hand,
+    or before it and was passed over (n = 0), the nearness is ``1 / (1 + n)``; one that waits for
+    inputs is further by as many tasks. An array that no task will read is at 0. Only arrays that
+    were used longest ago are looked at.
 
     Parameters
     ----------
@@ -161,24 +170,32 @@ class NextUse:
 
     def _cost(self, pressure: Pressure, array: int) -> float:
         nbytes = pressure.graph.expected_nbytes(array)
-        cost = nbytes * nearness(pressure.graph, array)
+        cost = nbytes * nearness(pressure.graph, array, pressure.task)
         if self._clean_is_free and not pressure.residency.is_clean(array):
             cost += nbytes
         return cost
 
 
-def nearness(graph: TaskGraph, array: int) -> float:
-    """Tell how near the next use of an array is: 1 for now, 0 for never."""
-    if graph.parked_readers[array]:
-        return 1.0
-    nearest = 0.0
+def nearness(graph: TaskGraph, array: int, at_hand: int) -> float:
+    """Tell how near the next use of an array is, seen from a task: 1 for now, 0 for never."""
+    here = graph.priority[at_hand]
+    fewest = math.inf
     for task in islice(graph.dependents[array], _LOOKED_AT):
         state = graph.state[task]
         if state in (TaskState.SENT, TaskState.RUNNING):
             return 1.0
-        if state == TaskState.WAITING:
-            nearest = max(nearest, 1.0 / (1 + graph.unfinished[task]))
-    return nearest
+        if state in (TaskState.WAITING, TaskState.PARKED) and task != at_hand:
+            fewest = min(
+                fewest, _tasks_between(here, graph.priority[task]) + graph.unfinished[task]
+            )
+    return 1.0 / (1.0 + fewest)
+
+
+def _tasks_between(here: Priority, there: Priority) -> float:
+    """Count the tasks that Dask's order has between two; another graph is far away."""
+    if here[:-1] != there[:-1]:
+        return 0.0 if there < here else _OTHER_GRAPH
+    return max(0.0, there[-1] - here[-1])
 
 
 class Belady:
@@ -197,14 +214,14 @@ class Belady:
 
     def victim(self, pressure: Pressure) -> int | None:
         """Name the array whose next use is furthest."""
-        arrays: Iterable[int] = pressure.evictable()
-        return max(arrays, key=lambda array: self._next_use(pressure, array), default=None)
-
-    def _next_use(self, pressure: Pressure, array: int) -> float:
-        if self._place is None:
-            assert isinstance(pressure.planner, Ordered)  # whoever chose the rule has seen to it
-            return pressure.planner.next_use(pressure.worker, array)
-        return next_use(pressure.graph, array, self._place)
+        graph, place = pressure.graph, self._place
+        planner, worker = pressure.planner, pressure.worker
+        arrays = pressure.evictable()
+        if place is not None:
+            return max(arrays, key=lambda array: next_use(graph, array, place), default=None)
+        if isinstance(planner, Ordered):
+            return max(arrays, key=lambda array: planner.next_use(worker, array), default=None)
+        return None  # the planner failed, and has not been made anew yet
 
 
 def next_use(graph: TaskGraph, array: int, place: Mapping[int, float]) -> float:

@@ -136,6 +136,11 @@ def test_belady_does_not_count_uses_that_are_over():
     assert named(dask, Belady(place).victim(pressure(dask, "p"))) == "a"
 
 
+def test_belady_leaves_all_to_the_store_while_a_failed_planner_is_gone():
+    dask = holding(a=50, b=50)
+    assert Belady().victim(pressure(dask)) is None
+
+
 def test_belady_without_an_order_is_an_error_that_names_the_cure():
     with pytest.raises(ValueError, match=r"'belady' needs the order .* 'greedy' does not know"):
         make("belady", Greedy())
