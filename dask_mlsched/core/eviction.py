@@ -25,8 +25,9 @@ from dask_mlsched.core.residency import Residency
 _LOOKED_AT: Final = 64
 
 
-#: A task of a graph that was submitted later counts as so many tasks away.
-_OTHER_GRAPH: Final = 1e6
+#: Places of next uses: later than any priority, and earlier.
+_NEVER: Final[Priority] = (-math.inf,)
+_NOW: Final[Priority] = (math.inf,)
 
 
 @runtime_checkable
@@ -52,8 +53,6 @@ class Pressure:
     """A device on which a task that is about to be sent needs room."""
 
     worker: int
-    #: The task that is about to be sent.
-    task: int
     residency: Residency
     graph: TaskGraph
     #: Arrays that stay: what this task and those in flight on the worker read and make.
@@ -89,7 +88,7 @@ def pressure(
     for other in device.in_flight:
         pinned.add(other)
         pinned.update(graph.dependencies[other])
-    return Pressure(worker, task, residency, graph, pinned, nbytes, planner)
+    return Pressure(worker, residency, graph, pinned, nbytes, planner)
 
 
 class EvictionRule(Protocol):
@@ -144,12 +143,10 @@ def _fewest(arrays: Iterable[int], readers: Callable[[int], int]) -> int | None:
 
 
 class NextUse:
-    """The fewest bytes times nearness of the next use.
+    """The fewest bytes times nearness of the next use, and of equals the latest by Dask's order.
 
-    Dask's order foretells the next use: of a reader that stands `n` tasks after the one at hand,
-    or before it and was passed over (n = 0), the nearness is ``1 / (1 + n)``; one that waits for
-    inputs is further by as many tasks. An array that no task will read is at 0. Only arrays that
-    were used longest ago are looked at.
+    A reader that is parked is near (1); one that waits for `n` arrays is at ``1 / (1 + n)``; an
+    array that no task will read is at 0. Only arrays that were used longest ago are looked at.
 
     Parameters
     ----------
@@ -168,34 +165,31 @@ class NextUse:
         arrays = islice(pressure.evictable(), _LOOKED_AT)
         return min(arrays, key=lambda array: self._cost(pressure, array), default=None)
 
-    def _cost(self, pressure: Pressure, array: int) -> float:
+    def _cost(self, pressure: Pressure, array: int) -> tuple[float, Priority]:
+        near, place = next_reader(pressure.graph, array)
         nbytes = pressure.graph.expected_nbytes(array)
-        cost = nbytes * nearness(pressure.graph, array, pressure.task)
+        cost = nbytes * near
         if self._clean_is_free and not pressure.residency.is_clean(array):
             cost += nbytes
-        return cost
+        return cost, place
 
 
-def nearness(graph: TaskGraph, array: int, at_hand: int) -> float:
-    """Tell how near the next use of an array is, seen from a task: 1 for now, 0 for never."""
-    here = graph.priority[at_hand]
-    fewest = math.inf
+def next_reader(graph: TaskGraph, array: int) -> tuple[float, Priority]:
+    """Tell how near the next use of an array is, from 0 for never to 1, and its reader's place.
+
+    The place is minus the reader's priority: of two uses that are as near, the larger is earlier.
+    """
+    nearest, place = 0.0, _NEVER
     for task in islice(graph.dependents[array], _LOOKED_AT):
         state = graph.state[task]
         if state in (TaskState.SENT, TaskState.RUNNING):
-            return 1.0
-        if state in (TaskState.WAITING, TaskState.PARKED) and task != at_hand:
-            fewest = min(
-                fewest, _tasks_between(here, graph.priority[task]) + graph.unfinished[task]
-            )
-    return 1.0 / (1.0 + fewest)
-
-
-def _tasks_between(here: Priority, there: Priority) -> float:
-    """Count the tasks that Dask's order has between two; another graph is far away."""
-    if here[:-1] != there[:-1]:
-        return 0.0 if there < here else _OTHER_GRAPH
-    return max(0.0, there[-1] - here[-1])
+            return 1.0, _NOW
+        if state in (TaskState.WAITING, TaskState.PARKED):
+            near = 1.0 / (1 + graph.unfinished[task])
+            if near >= nearest:
+                negative = tuple(-part for part in graph.priority[task])
+                nearest, place = max((nearest, place), (near, negative))
+    return nearest, place
 
 
 class Belady:

@@ -10,7 +10,7 @@ import pytest
 from core.driver import VirtualDask
 from core.graphs import gemm
 from core.planners.contract import RecordingPlanner
-from dask_mlsched.core.eviction import RULES, Belady, Luf, NextUse, Pressure, make, nearness
+from dask_mlsched.core.eviction import RULES, Belady, Luf, NextUse, Pressure, make, next_reader
 from dask_mlsched.core.policies import Greedy
 from dask_mlsched.core.residency import Residency
 
@@ -25,12 +25,10 @@ def holding(**nbytes: int) -> VirtualDask:
 
 
 def pressure(dask: VirtualDask, *pinned: str, planner: object = None) -> Pressure:
-    """Have the youngest task make room."""
     controller = dask.controller
     numbers = {dask.number(key) for key in pinned}
     residency = controller.devices[0].residency
-    at_hand = dask.number(list(dask.tasks)[-1])
-    return Pressure(0, at_hand, residency, controller.graph, numbers, 10, planner)
+    return Pressure(0, residency, controller.graph, numbers, 10, planner)
 
 
 def named(dask: VirtualDask, victim: int | None) -> str | None:
@@ -78,42 +76,49 @@ def test_luf_counts_parked_tasks_where_no_planner_counts():
     assert named(dask, Luf().victim(pressure(dask))) == "b"
 
 
-def test_nearness_falls_with_the_tasks_between_and_with_what_is_waited_for():
-    # In Dask's order, seen from `here`.
-    dask = holding(a=10, b=10, c=10, d=10, e=10)
-    dask.submit("w v")
-    dask.submit("a -> passed\na -> here\nb -> next\nw v c -> later\na d -> last")
-    dask.submit("e -> other")
-    graph, here = dask.controller.graph, dask.number("here")
-
-    def near(key: str) -> float:
-        return nearness(graph, dask.number(key), here)
-
-    assert near("a") == 1.0  # it was passed over, and can run at once
-    assert near("b") == 1 / (1 + 2)  # two places further on
-    assert near("c") == 1 / (1 + 6 + 2)  # six places further on, and waits for two
-    assert near("e") == pytest.approx(1e-6, rel=1e-3)  # of a graph that came later
-    assert near("next") == 0.0  # nobody reads it
+def test_nearness_is_1_for_what_is_ready_and_falls_with_what_is_waited_for():
+    dask = holding(now=10, soon=10, later=10, never=10)
+    dask.submit("w\nv\nnow -> p\nw soon -> q\nw v later -> r")
+    graph = dask.controller.graph
+    near = {key: next_reader(graph, dask.number(key))[0] for key in ("now", "soon", "later")}
+    assert near == {"now": 1.0, "soon": 1 / 2, "later": 1 / 3}
+    assert next_reader(graph, dask.number("never"))[0] == 0.0
 
 
 def test_next_use_names_the_fewest_bytes_times_nearness():
-    # Seen from `here`: soon is read one task later, 10 / 2; large three later, 28 / 4; and late
-    # four later, 30 / 5. The one that is read soonest costs least.
-    dask = holding(soon=10, large=28, late=30)
-    dask.submit("soon -> t0\nlarge -> t1\nlate -> t2")
-    order = {"t0": 1, "t1": 3, "t2": 4}
-    graph = dask.controller.graph
-    for key, place in order.items():
-        graph.priority[dask.number(key)] = (0, 0, place)
-    dask.submit("here")
-    here = dask.number("here")
-    graph.priority[here] = (0, 0, 0)
+    # now: 10 * 1 = 10; soon: 18 * 1/2 = 9; later: 30 * 1/3 = 10. Later is the larger and the
+    # further one, but it costs more to bring back.
+    dask = holding(now=10, soon=18, later=30)
+    dask.submit("w\nv\nnow -> p\nw soon -> q\nw v later -> r")
     assert named(dask, NextUse().victim(pressure(dask))) == "soon"
+
+
+def test_of_uses_that_are_as_near_the_later_by_dasks_order_is_named():
+    # A chain reads one array after the other: each of its tasks waits for one other.
+    dask = holding(a=30, b=30, c=30)
+    dask.submit("x\nx a -> p\np b -> q\nq c -> r")
+    assert named(dask, NextUse().victim(pressure(dask))) == "c"
+    assert named(dask, NextUse().victim(pressure(dask, "c"))) == "b"
+
+
+def test_of_the_readers_of_one_array_the_nearest_and_then_the_first_counts():
+    dask = holding(a=30, b=30)
+    dask.submit("x\nx b -> first\nx a -> second\nx b -> third")
+    # Both are as near, and b's first reader comes before a's.
+    assert named(dask, NextUse().victim(pressure(dask))) == "a"
+
+
+def test_what_a_task_in_flight_reads_is_in_use_now():
+    dask = holding(a=30, b=30)
+    dask.submit("a -> p\nb -> q")
+    dask.start("q", 0)
+    graph = dask.controller.graph
+    assert next_reader(graph, dask.number("b")) > next_reader(graph, dask.number("a"))
 
 
 def test_next_use_takes_what_nobody_will_read_first():
     dask = holding(now=1, never=90)
-    dask.submit("now -> p\nhere")
+    dask.submit("now -> p")
     assert named(dask, NextUse().victim(pressure(dask))) == "never"
 
 
@@ -124,14 +129,14 @@ def test_next_use_counts_the_copy_of_what_is_not_clean_where_clean_arrays_go_for
     # Both are read by parked tasks: bringing them back costs 50 and 30 bytes. Where a store keeps
     # the copy that a has below, only b costs its bytes on the way out, too: 60 in all.
     dask = holding(a=50, b=30)
-    dask.submit("a -> p\nb -> q\nhere")
+    dask.submit("a -> p\nb -> q")
     a, b = dask.number("a"), dask.number("b")
     residency = Residency(100)
     residency.touch(a, 50)
     residency.evict(a)
     residency.touch(b, 30)
     residency.touch(a, 50)
-    at = Pressure(0, dask.number("here"), residency, dask.controller.graph, set(), 10)
+    at = Pressure(0, residency, dask.controller.graph, set(), 10)
     assert named(dask, NextUse(clean_is_free=clean_is_free).victim(at)) == expected
 
 
