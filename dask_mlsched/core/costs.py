@@ -55,12 +55,14 @@ class Costs:
     message: float = 0.0
     #: Seconds that the scheduler takes for one decision.
     decision: float = 0.0
+    #: Seconds that a worker's event loop takes for each task besides copying.
+    task: float = 0.0
     #: Standard deviation of the logarithm of compute times; their median is the task's own.
     noise: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse negative and infinite times."""
-        for name in ("message", "decision", "noise"):
+        for name in ("message", "decision", "task", "noise"):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 msg = f"{name} is {value!r}; expected a finite number, 0 or more"
@@ -95,17 +97,75 @@ def fit_copies(nbytes: Sequence[float], seconds: Sequence[float]) -> CopyFit:
             "expected as many of both, at least one, all above 0"
         )
         raise ValueError(msg)
-    if len(x) > _SAMPLES:
-        chosen = np.linspace(0, len(x) - 1, _SAMPLES).astype(np.int64)
-        x, y = x[chosen], y[chosen]
-    slope = _median_slope(x, y)
-    # A cost per byte below zero is noise on sizes that hardly differ; through the origin, then.
-    latency = -1.0 if slope is None or slope <= 0 else float(np.median(y - slope * x))
-    if slope is None or latency < 0:
+    slope, latency = _line(*_thinned(x, y))
+    if slope is None or slope <= 0 or latency < 0:
+        # A cost per byte below zero is noise on sizes that hardly differ; through the origin, then.
         slope, latency = float(np.median(y / x)), 0.0
     cost = CopyCost(bandwidth=1 / slope, latency=latency)
-    error = float(np.median(np.abs(latency + slope * x - y) / y))
-    return CopyFit(cost, error, len(seconds))
+    return CopyFit(cost, _error(latency + slope * x, y), len(seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeFit:
+    """What computing takes, from measurements of tasks of one prefix."""
+
+    #: Seconds for each task, and for each byte that it reads or makes.
+    latency: float
+    seconds_per_byte: float
+    #: Median of ``|predicted - measured| / measured``, over those that took any time.
+    error: float
+    samples: int
+
+    def seconds(self, nbytes: float) -> float:
+        """Estimate how long a task computes that reads and makes so many bytes."""
+        return self.latency + nbytes * self.seconds_per_byte
+
+
+def fit_compute(nbytes: Sequence[float], seconds: Sequence[float]) -> ComputeFit:
+    """Fit the times [S] of tasks of one prefix to the bytes [S] that they read and make.
+
+    Where sizes hardly differ, or larger ones take no longer, every task takes the median time.
+
+    Raises
+    ------
+    ValueError
+        If there is no sample, or a sample is below zero.
+    """
+    x, y = np.asarray(nbytes, np.float64), np.asarray(seconds, np.float64)
+    if not len(x) or len(x) != len(y) or np.any(x < 0) or np.any(y < 0):
+        msg = (
+            f"{len(x)} sizes and {len(y)} times to fit computing to; "
+            "expected as many of both, at least one, none below 0"
+        )
+        raise ValueError(msg)
+    slope, latency = _line(*_thinned(x, y))
+    if slope is None or slope <= 0:
+        slope, latency = 0.0, float(np.median(y))
+    elif latency < 0:
+        slope, latency = float(np.median(y[x > 0] / x[x > 0])), 0.0
+    return ComputeFit(latency, slope, _error(latency + slope * x, y), len(seconds))
+
+
+def _thinned(
+    x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    if len(x) <= _SAMPLES:
+        return x, y
+    chosen = np.linspace(0, len(x) - 1, _SAMPLES).astype(np.int64)
+    return x[chosen], y[chosen]
+
+
+def _line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float | None, float]:
+    """Return slope and intercept; the slope is None where sizes hardly differ."""
+    slope = _median_slope(x, y)
+    return slope, float(np.median(y - (slope or 0.0) * x))
+
+
+def _error(predicted: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]) -> float:
+    took = measured > 0
+    if not np.any(took):
+        return 0.0
+    return float(np.median(np.abs(predicted[took] - measured[took]) / measured[took]))
 
 
 def _median_slope(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float | None:

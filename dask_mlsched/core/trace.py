@@ -150,8 +150,9 @@ class Trace:
         A task that was computed twice has the figures of the last time. A key that was submitted
         again after Dask had forgotten it is another task, and its name ends in ` (2)`. An array
         that no task made, as scattered data, is `given`. One that was there before recording
-        began takes as many seconds as its prefix on average. Which results a client kept is not
-        known: those that no task reads count as wanted.
+        began takes as many seconds as tasks of its prefix that read and made as many bytes. Wanted
+        are the arrays that no task reads, and those that are still there at the end although all
+        tasks that read them have run: a client keeps them.
 
         Parameters
         ----------
@@ -160,7 +161,8 @@ class Trace:
         estimate
             What becomes of a task that never made its array, and so has no figures: False leaves
             it out, with all that reads it, which cannot have run either; True gives it the mean
-            of its prefix, or of all tasks if nothing of its prefix was measured.
+            size of its prefix, and the seconds that are fitted to it; or those of all tasks if
+            nothing of its prefix was measured.
         """
         graph = MeasuredGraph()
         for entry in self.entries:

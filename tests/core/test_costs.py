@@ -14,6 +14,7 @@ from dask_mlsched.core.costs import (
     Costs,
     bounds,
     critical_path,
+    fit_compute,
     fit_copies,
     product_bound,
 )
@@ -49,6 +50,39 @@ def test_a_fit_is_not_moved_by_outliers():
     assert fit.cost.bandwidth == pytest.approx(1e9, rel=0.1)
     least_squares = 1 / np.polyfit(nbytes, waited, 1)[0]
     assert abs(fit.cost.bandwidth - 1e9) < abs(least_squares - 1e9)
+
+
+@given(rate=st.floats(1e6, 1e11), latency=st.floats(0, 0.01))
+def test_computing_is_fitted_to_bytes(rate: float, latency: float):
+    nbytes, seconds = samples(rate, latency)
+    fit = fit_compute(nbytes, seconds)
+    assert fit.seconds(5e6) == pytest.approx(latency + 5e6 / rate, rel=1e-6, abs=1e-9)
+    assert fit.error < 1e-3
+    assert fit.samples == 200
+
+
+def test_tasks_of_one_size_take_the_median():
+    fit = fit_compute([100.0] * 5, [1.0, 2.0, 3.0, 4.0, 90.0])
+    assert (fit.seconds(100), fit.seconds(10**6)) == (3.0, 3.0)
+    assert fit.error == pytest.approx(0.5)
+
+
+def test_larger_tasks_do_not_take_less():
+    fit = fit_compute([100.0, 200.0, 300.0], [3.0, 2.0, 1.0])
+    assert (fit.seconds(100), fit.seconds(1000)) == (2.0, 2.0)
+
+
+def test_no_task_takes_less_than_nothing():
+    fit = fit_compute([100.0, 200.0, 400.0], [0.0, 2.0, 6.0])
+    assert fit.seconds(0) == 0.0
+    assert fit.seconds(200) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(("nbytes", "seconds"), [([], []), ([1.0], []), ([1.0], [-1.0])])
+def test_what_cannot_be_fitted_is_one_line(nbytes: list[float], seconds: list[float]):
+    with pytest.raises(ValueError, match=r"to fit computing to; expected as many") as info:
+        fit_compute(nbytes, seconds)
+    assert "\n" not in str(info.value)
 
 
 def test_the_error_is_the_median_relative_one():

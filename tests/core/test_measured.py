@@ -94,6 +94,37 @@ def test_estimates_are_means_of_the_prefix_and_else_of_all():
     assert estimated["t-4"] == (30, 3.0)
 
 
+def test_seconds_are_estimated_by_what_a_task_reads_and_makes():
+    graph = MeasuredGraph()
+    # Three readers of inputs of 10, 20 and 40 bytes that make 10; a tenth of a second a byte.
+    specs = [ev.TaskSpec(i, (), (0, 0, i), 0) for i in range(3)]
+    specs += [ev.TaskSpec(3 + i, (i,), (0, 0, 3 + i), 1) for i in range(3)]
+    graph.handle(ev.GraphArrived(0.0, tuple(specs)))
+    for task, nbytes in enumerate((10, 20, 40)):
+        graph.handle(ev.TaskFinished(1.0, task, nbytes, 0.0))
+    for task, seconds in ((3, 2.0), (4, 3.0)):
+        graph.handle(ev.TaskFinished(2.0, task, 10, seconds))
+    assert figures(graph.dag("x", estimate=True))["5"] == (10, 5.0)
+
+
+def test_what_is_still_there_when_all_readers_have_run_is_wanted():
+    dask = recorded("a -> b -> c\na -> d", wanted=["a", "c", "d"])
+    dask.run()
+    dag = dask.trace().dag()
+    assert dict(zip(dag.keys, dag.wanted.tolist(), strict=True)) == {
+        **dict.fromkeys("acd", True),
+        "b": False,
+    }
+
+
+def test_what_waits_for_a_reader_is_not_wanted_for_that():
+    dask = recorded("a -> b\na -> c", wanted=["b", "c"], seconds=1.0)
+    dask.decide()
+    dask.advance(1.0)
+    dag = dask.trace().dag(estimate=True)
+    assert not dag.wanted[dag.keys.index("a")]
+
+
 def test_without_any_measurement_estimates_are_nothing():
     dask = recorded("a -> b")
     assert figures(dask.trace().dag(estimate=True)) == {"a": (0, 0.0), "b": (0, 0.0)}
