@@ -92,10 +92,8 @@ class SimulatedWorker:
         self._overlap = overlap
         #: Resident arrays whose copy in the slow tier is still there.
         self._clean: set[int] = set()
-        #: What moved since the last report, as `ArraysMoved` has it, with its sums.
-        self._moves: list[tuple[int, bool]] = []
-        self._moved_bytes = 0
-        self._moved_seconds = 0.0
+        #: Copies since the last report, as `ArraysMoved` has them.
+        self._copies: list[tuple[int, bool, int, float]] = []
         #: Inputs and output of each task that computes.
         self._pinned: dict[int, list[int]] = {}
         #: The record of the task whose inputs were loaded ahead: whatever comes, it is next.
@@ -132,7 +130,7 @@ class SimulatedWorker:
         """
         record, self._ahead = self._ahead or self._take(now), None
         task, record.start = record.task, now
-        self.free_at = max(now, self.free_at)
+        self.free_at = max(now, self.free_at) + self._costs.task
         self._bring_in(record, inputs, victims)
         if self._overlap:
             self._store(task, record)
@@ -211,11 +209,10 @@ class SimulatedWorker:
         for victim in self.residency.touch(array, self._nbytes[array])[1]:
             self._evicted(victim, record)
 
-    def report(self) -> tuple[tuple[tuple[int, bool], ...], int, float]:
-        """Return moves, bytes and seconds since the last report."""
-        said = tuple(self._moves), self._moved_bytes, self._moved_seconds
-        self._moves.clear()
-        self._moved_bytes, self._moved_seconds = 0, 0.0
+    def report(self) -> tuple[tuple[int, bool, int, float], ...]:
+        """Return the copies since the last report, as `ArraysMoved` has them."""
+        said = tuple(self._copies)
+        self._copies.clear()
         return said
 
     def _loaded(self, array: int, record: TaskRecord | None) -> None:
@@ -231,7 +228,7 @@ class SimulatedWorker:
             record.evicted.append(array)
         if array in self._clean:
             self._clean.discard(array)
-            self._moves.append((array, False))
+            self._copies.append((array, False, 0, 0.0))  # nothing was copied
             return
         self.bytes_evicted += self._nbytes[array]
         self._copied(array, self._costs.evict.seconds(self._nbytes[array]), loaded=False)
@@ -239,6 +236,4 @@ class SimulatedWorker:
     def _copied(self, array: int, seconds: float, *, loaded: bool) -> None:
         self.free_at += seconds
         self.copy_seconds += seconds
-        self._moves.append((array, loaded))
-        self._moved_bytes += self._nbytes[array]
-        self._moved_seconds += seconds
+        self._copies.append((array, loaded, self._nbytes[array], seconds))

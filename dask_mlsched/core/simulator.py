@@ -12,8 +12,9 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,7 +25,11 @@ from dask_mlsched.core.dag import Dag, Integers
 from dask_mlsched.core.machine import Machine, SimulationError, check_fits
 from dask_mlsched.core.policies import Policy
 from dask_mlsched.core.simulated_worker import SimulatedWorker, TaskRecord
-from dask_mlsched.core.stock import StockDask
+from dask_mlsched.core.stock import StockAsTaken, StockDask
+from dask_mlsched.core.taken import Sent
+
+#: Makes a controller of a policy, settings and a stopwatch.
+MakeController: TypeAlias = Callable[[Policy | None, Settings, Callable[[], float]], Controller]
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,10 @@ def simulate(
     order: Integers,
     settings: Settings | None = None,
     stock: bool = False,
+    sent: Sequence[Sent] | None = None,
     rng: np.random.Generator | None = None,
     stopwatch: Callable[[], float] = lambda: 0.0,
+    controller: MakeController = Controller,
 ) -> SimulatedRun:
     """Run a DAG on a virtual cluster.
 
@@ -71,10 +78,16 @@ def simulate(
         Of the controller. Policies may take as long as they like: their time is not the run's.
     stock
         Leave all to Dask's own scheduling, as without us.
+    sent
+        What was sent where and when in a run that is to be repeated: with `stock`, Dask decides as
+        it did then; without, the policy is to be `planners.taken.Taken`, and workers evict for
+        each task what they were told to.
     rng
         Draws the noise on compute times; None for no noise.
     stopwatch
         Measures decisions.
+    controller
+        Makes the controller: one that is recorded, for a trace of the simulated run.
 
     Raises
     ------
@@ -82,7 +95,14 @@ def simulate(
         If a task needs more than the fast tier holds, or the slow tier overflows.
     """
     settings = replace(settings or Settings(), time_budget=math.inf)
-    return _Simulation(dag, machine, policy, order, settings, stock, rng, stopwatch).run()
+    scheduler: StockDask | StockAsTaken | None = None
+    if stock and sent is not None:
+        scheduler = StockAsTaken(sent, order, machine.workers)
+    elif stock:
+        scheduler = StockDask(dag, order, machine.workers, machine.threads)
+    victims = {each.task: each.victims for each in sent} if sent is not None else None
+    made = controller(policy, settings, stopwatch)
+    return _Simulation(dag, machine, made, order, scheduler, victims, rng).run()
 
 
 class _Simulation:
@@ -92,12 +112,11 @@ class _Simulation:
         self,
         dag: Dag,
         machine: Machine,
-        policy: Policy | None,
+        controller: Controller,
         order: Integers,
-        settings: Settings,
-        stock: bool,
+        stock: StockDask | StockAsTaken | None,
+        victims: Mapping[int, tuple[int, ...]] | None,
         rng: np.random.Generator | None,
-        stopwatch: Callable[[], float],
     ) -> None:
         check_fits(dag, machine.limit)
         costs = machine.costs
@@ -124,8 +143,9 @@ class _Simulation:
             )
             for name in range(machine.workers)
         ]
-        self.controller = Controller(policy, settings, stopwatch)
-        self.stock = StockDask(dag, order, machine.workers, machine.threads) if stock else None
+        self.controller = controller
+        self.stock = stock
+        self._victims = victims
         self.now = 0.0
         self._queue: list[tuple[float, int, Callable[..., None], tuple[int, ...]]] = []
         self._count = 0
@@ -239,7 +259,18 @@ class _Simulation:
                 self._free(worker, array)
 
     def _free(self, worker: int, array: int) -> None:
+        if self._unread(self.workers[worker], self._free, worker, array):
+            return
         self.workers[worker].forget(array)
+
+    def _unread(
+        self, worker: SimulatedWorker, action: Callable[..., None], *arguments: int
+    ) -> bool:
+        """Put a message off while the worker's event loop is busy: it reads none until then."""
+        if not self.machine.costs.message or worker.free_at <= self.now:
+            return False
+        self.at(worker.free_at, action, *arguments)
+        return True
 
     def _decide(self) -> None:
         self._stirred = False
@@ -252,8 +283,11 @@ class _Simulation:
         for instruction in self.controller.handle(ev.Decide(self.now)):
             time += costs.decision
             if isinstance(instruction, ev.Run):
-                if getattr(instruction, "evict", ()):
-                    self._hints[instruction.task] = instruction.evict
+                victims = instruction.evict
+                if self._victims is not None:
+                    victims = self._victims.get(instruction.task, ())
+                if victims:
+                    self._hints[instruction.task] = victims
                 self._send(instruction.task, instruction.worker, time)
             else:
                 self.at(instruction.until, self._wake)
@@ -274,9 +308,14 @@ class _Simulation:
         self.controller.handle(ev.TaskFinished(self.now, task, self.nbytes[task], seconds))
         if self.stock is not None:
             self.stock.finished(task, worker.name, seconds)
-        moves, nbytes, took = worker.report()
-        if moves:
-            self.controller.handle(ev.ArraysMoved(self.now, worker.name, moves, nbytes, took))
+        copies = worker.report()
+        if copies:
+            moves = tuple((array, loaded) for array, loaded, _, _ in copies)
+            nbytes = sum(size for _, _, size, _ in copies)
+            took = sum(copy_seconds for *_, copy_seconds in copies)
+            self.controller.handle(
+                ev.ArraysMoved(self.now, worker.name, moves, nbytes, took, copies)
+            )
         self._holders[task] = {worker.name}
         self._ended += 1
         self._made(task)
@@ -289,6 +328,8 @@ class _Simulation:
     def _arrive(self, task: int) -> None:
         """Have a task reach its worker; what it reads and is elsewhere is fetched."""
         worker = self.workers[self._where[task]]
+        if self._unread(worker, self._arrive, task):
+            return
         missing = [array for array in self.inputs[task] if not worker.holds(array)]
         if not missing:
             self._enqueue(worker, task)
@@ -335,13 +376,18 @@ class _Simulation:
         record = worker.end(task, self.now)
         self._check_slow_tier(worker)
         self._schedule.append(record)
-        # The message before the next task: at no cost of messages, what is dead goes before.
-        self.at(record.end + self.machine.costs.message, self._heard, task)
+        if not self.machine.costs.message:
+            # The message before the next task: at no cost of messages, what is dead goes before.
+            self.at(record.end, self._heard, task)
         self.at(record.end, self._free_thread, worker.name, task)
 
     def _free_thread(self, name: int, task: int) -> None:
-        self.workers[name].free_thread(task)
+        worker, message = self.workers[name], self.machine.costs.message
+        worker.free_thread(task)
         self._work(name)
+        if message:
+            # The event loop begins the next task, if it has one, before it sends anything.
+            self.at(max(self.now, worker.free_at) + message, self._heard, task)
 
     def _check_slow_tier(self, worker: SimulatedWorker) -> None:
         limit = self.machine.slow_limit

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from dask_mlsched.core.dag import Dag, Integers
+from dask_mlsched.core.taken import Sent
 
 #: Dask's default for ``distributed.scheduler.worker-saturation``.
 _SATURATION = 1.1
@@ -111,6 +113,55 @@ class StockDask:
             return waiting + fetched / _BANDWIDTH, self._tasks[worker], worker
 
         return min(candidates, key=start)
+
+
+class StockAsTaken:
+    """The same interface: which worker gets which task, and when, as in a run that is repeated.
+
+    A task goes off once it is ready, those that went to its worker before it have gone, and what
+    was heard of before it went has been heard of again. So tasks that Dask had queued wait for a
+    slot, and others do not.
+
+    Parameters
+    ----------
+    sent
+        What was sent in that run, in order. Tasks that are not in it go to the first worker at
+        once.
+    order
+        [n] place of each task in Dask's order.
+    workers
+        Workers.
+    """
+
+    def __init__(self, sent: Sequence[Sent], order: Integers, workers: int) -> None:
+        self._order: list[int] = order.tolist()
+        #: Per worker: what it gets, in order.
+        self._turns: list[deque[Sent]] = [deque() for _ in range(workers)]
+        for each in sent:
+            self._turns[each.worker].append(each)
+        self._known = {each.task for each in sent}
+        self._ready: set[int] = set()
+        self._ended: set[int | None] = {None}
+
+    def ready(self, task: int) -> None:
+        """Note that a task's inputs exist."""
+        self._ready.add(task)
+
+    def finished(self, task: int, worker: int, seconds: float) -> None:
+        """Note that a task has ended on a worker."""
+        self._ended.add(task)
+
+    def decide(
+        self, holders: Mapping[int, Iterable[int]], nbytes: Sequence[int]
+    ) -> list[tuple[int, int]]:
+        """Return the tasks that go off now, each with its worker."""
+        unknown = sorted(self._ready - self._known, key=self._order.__getitem__)
+        gone = [(task, 0) for task in unknown]
+        for worker, turns in enumerate(self._turns):
+            while turns and turns[0].task in self._ready and turns[0].after in self._ended:
+                gone.append((turns.popleft().task, worker))
+        self._ready.difference_update(task for task, _ in gone)
+        return gone
 
 
 def _root_prefixes(dag: Dag, threads: int) -> list[bool]:

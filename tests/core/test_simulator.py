@@ -133,6 +133,34 @@ def test_messages_and_decisions_take_time_unless_the_next_task_is_there_already(
     assert run(graph, None, lookahead=2, costs=slow).makespan == pytest.approx(0.5 + 1 + 3)
 
 
+def test_an_event_loop_takes_time_for_each_task_and_sends_no_message_meanwhile():
+    # a is there at 0.5 s, computes from 0.75 and ends at 1.25. b begins at once, so the message
+    # leaves at 1.5; c is sent at 2 and there at 2.5, half a second after the end of b.
+    costs = Costs(message=0.5, task=0.25)
+    graph = dag("a\nb\na -> c", seconds=0.5)
+    result = run(graph, None, lookahead=1, costs=costs)
+    assert [record.start for record in result.schedule] == [0.5, 1.25, 2.5]
+    assert result.makespan == 3.25
+
+
+def test_what_is_dead_is_there_until_a_message_says_so():
+    # d begins when b ends, and is done before the worker hears that a is dead. Without messages
+    # there is room for b, c and d.
+    graph = dag("a -> b\nc\nd")
+    assert run(graph, 30, lookahead=1).bytes_evicted == 0
+    result = simulate(
+        graph,
+        Machine(limit=30, costs=Costs(SLOW, SLOW, SLOW, message=0.6)),
+        None,
+        order=np.arange(4),
+        settings=Settings(lookahead=1),
+    )
+    assert keys(graph, result) == "a c b d"
+    assert [[graph.keys[each] for each in record.evicted] for record in result.schedule] == [
+        *([], [], [], ["c"]),
+    ]
+
+
 def test_an_input_on_another_worker_is_sent():
     graph = dag("a\nb\na b -> c")
     result = run(graph, None, workers=2)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from dask_mlsched.core.dag import Dag, DagTask
-from dask_mlsched.core.stock import StockDask
+from dask_mlsched.core.stock import StockAsTaken, StockDask
+from dask_mlsched.core.taken import Sent
 
 
 def stock(tasks: list[DagTask], workers: int = 2, threads: int = 1) -> StockDask:
@@ -68,3 +69,28 @@ def test_unless_waiting_there_takes_longer_than_sending():
         dask.ready(task)
     sent = dask.decide({0: {1}, 1: {0}}, [10] * 6)
     assert [worker for _, worker in sent] == [0, 1, 0, 1]
+
+
+# As in a run that is repeated
+
+
+def test_tasks_go_again_where_they_went_once_what_was_heard_before_has_been_heard():
+    sent = [Sent(2, 1), Sent(0, 0), Sent(1, 1, after=0)]
+    dask = StockAsTaken(sent, np.arange(3), 2)
+    for task in range(3):
+        dask.ready(task)
+    assert sorted(dask.decide({}, [])) == [(0, 0), (2, 1)]
+    assert dask.decide({}, []) == []
+    dask.finished(2, 1, 1.0)
+    assert dask.decide({}, []) == []
+    dask.finished(0, 0, 1.0)
+    assert dask.decide({}, []) == [(1, 1)]
+
+
+def test_a_task_that_did_not_run_then_goes_at_once():
+    dask = StockAsTaken([Sent(1, 1)], np.array([1, 0, 2]), 2)
+    for task in (2, 0):
+        dask.ready(task)
+    assert dask.decide({}, []) == [(0, 0), (2, 0)]
+    dask.ready(1)
+    assert dask.decide({}, []) == [(1, 1)]
