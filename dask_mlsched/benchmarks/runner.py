@@ -11,11 +11,13 @@ compared.
 from __future__ import annotations
 
 import logging
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dask.typing import Key
@@ -90,6 +92,8 @@ class Arm:
     matches_reference: bool
     #: The moves of each worker, in order.
     history: Mapping[str, Sequence[Sample]] = field(repr=False)
+    #: The bytes of the trace, if the run was recorded.
+    trace: bytes | None = field(default=None, repr=False)
 
 
 def check_policy(name: str) -> str:
@@ -126,9 +130,13 @@ def run_arm(
     *,
     repeat: int = 0,
     position: int = 0,
+    record: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Arm:
     """Run a problem once on a cluster of its own.
+
+    With `record`, all that happens is recorded in memory. Stock, too, then has the scheduler
+    plugin, which only observes.
 
     Raises
     ------
@@ -137,7 +145,7 @@ def run_arm(
     """
     with ExitStack() as stack:
         client = stack.enter_context(_cluster(conditions))
-        handle = _install(client, policy)
+        handle = _install(client, policy, record=record)
         client.run(_warm_up)
         client.run(reset_statistics)
         start = time.monotonic()
@@ -152,6 +160,7 @@ def run_arm(
             worker: [_sample(move, start) for move in moves]
             for worker, moves in client.run(worker_history).items()
         }
+        trace = _trace(handle) if record and handle is not None else None
         results = _results(client, problem.keys())
         if handle is not None:
             handle.uninstall()
@@ -165,6 +174,7 @@ def run_arm(
         digest=digest(results),
         matches_reference=problem.check(results),
         history=history,
+        trace=trace,
     )
 
 
@@ -189,12 +199,19 @@ def _cluster(conditions: Conditions) -> Iterator[Client]:
         yield client
 
 
-def _install(client: Client, policy: str) -> Handle | None:
-    if policy == STOCK:
+def _install(client: Client, policy: str, *, record: bool) -> Handle | None:
+    if policy == STOCK and not record:
         client.register_plugin(MLWorkerPlugin())
         return None
-    handle: Handle = install(client, policy=policy, mode="manage")
+    mode = "observe" if policy == STOCK else "manage"
+    handle: Handle = install(client, policy=policy, mode=mode, trace="memory" if record else "off")
     return handle
+
+
+def _trace(handle: Handle) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="mlsched-") as folder:
+        path: Path = handle.save_trace(Path(folder) / "run")
+        return path.read_bytes()
 
 
 def _warm_up() -> None:
