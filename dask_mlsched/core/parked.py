@@ -22,7 +22,7 @@ from dask_mlsched.core.events import Priority
 _ByMissing: TypeAlias = tuple[int, Priority, int]
 _ByPriority: TypeAlias = tuple[Priority, int]
 
-#: A heap is built anew when it holds this many times more entries than there are tasks.
+#: A heap is built anew when it holds this many times more entries than count.
 _SLACK = 4
 
 
@@ -39,6 +39,8 @@ class ParkedTasks:
         #: task -> {worker: bytes of inputs not resident there}, where at least one input is.
         self._missing: dict[int, dict[int, int]] = {}
         self._by_missing: dict[int, list[_ByMissing]] = {}
+        #: worker -> how many tasks `_missing` has with it.
+        self._near_count: dict[int, int] = {}
         #: The same tasks in a list, and each one's place in it, to draw from at random.
         self._pool: list[int] = []
         self._place: dict[int, int] = {}
@@ -68,12 +70,14 @@ class ParkedTasks:
         self._set_home(task, home)
         self._missing[task] = missing
         for worker, nbytes in missing.items():
+            self._near_count[worker] = self._near_count.get(worker, 0) + 1
             self._push_missing(worker, nbytes, task)
 
     def remove(self, task: int) -> None:
         """Take a task out."""
         del self._priority[task]
-        del self._missing[task]
+        for worker in self._missing.pop(task):
+            self._near_count[worker] -= 1
         self._home_count[self._home.pop(task)] -= 1
         place = self._place.pop(task)
         last = self._pool.pop()
@@ -85,13 +89,14 @@ class ParkedTasks:
             self._by_home.clear()
             self._by_missing.clear()
             self._home_count.clear()
+            self._near_count.clear()
 
     def _set_home(self, task: int, home: int | None) -> None:
         self._home[task] = home
         self._home_count[home] = self._home_count.get(home, 0) + 1
         heap = self._by_home.setdefault(home, [])
         heapq.heappush(heap, (self._priority[task], task))
-        if len(heap) > _SLACK * len(self._priority) + 64:
+        if len(heap) > _SLACK * self._home_count[home] + 64:
             heap[:] = [entry for entry in set(heap) if self._counts_at(home, entry)]
             heapq.heapify(heap)
 
@@ -107,16 +112,20 @@ class ParkedTasks:
 
     def set_missing(self, task: int, worker: int, nbytes: int | None) -> None:
         """Note how many bytes of the inputs are missing on a worker; None when all are."""
+        missing = self._missing[task]
         if nbytes is None:
-            self._missing[task].pop(worker, None)
+            if missing.pop(worker, None) is not None:
+                self._near_count[worker] -= 1
             return
-        self._missing[task][worker] = nbytes
+        if worker not in missing:
+            self._near_count[worker] = self._near_count.get(worker, 0) + 1
+        missing[worker] = nbytes
         self._push_missing(worker, nbytes, task)
 
     def _push_missing(self, worker: int, nbytes: int, task: int) -> None:
         heap = self._by_missing.setdefault(worker, [])
         heapq.heappush(heap, (nbytes, self._priority[task], task))
-        if len(heap) > _SLACK * len(self._priority) + 64:
+        if len(heap) > _SLACK * self._near_count[worker] + 64:
             heap[:] = [entry for entry in set(heap) if self._counts(worker, entry)]
             heapq.heapify(heap)
 
@@ -131,6 +140,7 @@ class ParkedTasks:
     def drop_worker(self, worker: int) -> None:
         """Forget what was resident on a worker that left. Looks at every parked task."""
         self._by_missing.pop(worker, None)
+        self._near_count.pop(worker, None)
         for missing in self._missing.values():
             missing.pop(worker, None)
 

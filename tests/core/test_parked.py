@@ -135,6 +135,21 @@ def test_indexes_stay_bounded_while_tasks_come_and_go():
     assert max(entries) <= _SLACK * 2 + 65
 
 
+def test_a_heap_stays_as_small_as_what_is_near_however_many_are_parked():
+    parked = ParkedTasks()
+    for task in range(2_000):
+        parked.add(task, (0, task), None, {})
+    longest = 0
+    for step in range(4_000):
+        # Three tasks near at a time.
+        parked.set_missing(step % 2_000, 0, step)
+        if step >= 3:
+            parked.set_missing((step - 3) % 2_000, 0, None)
+        longest = max(longest, len(parked._by_missing[0]))
+    assert longest <= _SLACK * 4 + 64 + 1
+    assert parked.nearest(0, 9) == [1_997, 1_998, 1_999]
+
+
 class ParkedMachine(RuleBasedStateMachine):
     """Against one dict that is sorted and filtered anew for each question."""
 
@@ -233,6 +248,10 @@ class ParkedMachine(RuleBasedStateMachine):
         assert all(task in index for task in self.naive)
         assert all(index.home(task) == home for task, (_, home, _) in self.naive.items())
         assert all(index.home_count(h) == len(self.at_home(h)) for h in (None, 0, 1, 2))
+        assert all(
+            index._near_count.get(worker, 0) == sum(worker in m for *_, m in self.naive.values())
+            for worker in range(3)
+        )
         assert {task: index._place[task] for task in index._pool} == {
             task: place for place, task in enumerate(index._pool)
         }
