@@ -197,6 +197,8 @@ class Chooser:
             return self._run(proposed[0], worker, now, "policy", proposed)
         if proposed is None:
             return self._first_in_order(worker, now, "policy failed")
+        if planners.takes_from_others:
+            return self._first_in_order(worker, now, "policy")
         device = self._devices[worker]
         # Tasks of lower user priority wait behind this level, so it may not leave a thread idle.
         if len(self._levels) > 1 and len(device.in_flight) < device.threads:

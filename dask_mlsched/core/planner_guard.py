@@ -56,6 +56,11 @@ class PlannerGuard(PolicyGuard):
         """Whether the planner is asked even where everything fits in the fast tiers."""
         return self._kind.even_if_fits
 
+    @property
+    def takes_from_others(self) -> bool:
+        """Whether Dask's order decides where nothing is proposed."""
+        return self._kind.takes_from_others
+
     def planner(self, level: float) -> Planner | None:
         """Return the planner of a user priority, if it was asked before."""
         return self._planners.get(level)

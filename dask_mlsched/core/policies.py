@@ -178,7 +178,15 @@ def _never_hold(scores: list[float], situation: Situation) -> list[float]:
 
 
 #: Names of those that plan; they are in `planners`.
-PLANNERS: tuple[str, ...] = ("dmdar", "darts", "darts-luf", "hfp")
+PLANNERS: tuple[str, ...] = (
+    "dmdar",
+    "darts",
+    "darts-luf",
+    "hfp",
+    "active-set",
+    "k-constraint",
+    "stock-withhold",
+)
 
 #: Names that need no dotted path. `stock` is not a policy object: it leaves every choice to Dask.
 NAMES: tuple[str, ...] = ("stock", "random", "fifo", "greedy", "greedy-hold", *PLANNERS)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from dask_mlsched.core import eviction
-from dask_mlsched.core.graph import TaskGraph, TaskState
+from dask_mlsched.core.graph import TaskState
 from dask_mlsched.core.planners.packages import pack
-from dask_mlsched.core.planners.picture import Picture
+from dask_mlsched.core.planners.picture import Picture, estimated_bytes
 from dask_mlsched.core.planners.planner import BasePlanner
 
 #: More tasks than this are not planned: the cost is quadratic.
@@ -135,20 +135,3 @@ class Hfp(BasePlanner):
         if worker in self._workers:
             self._workers = [each for each in self._workers if each != worker]
             self._stale = True
-
-
-def estimated_bytes(graph: TaskGraph, arrays: set[int]) -> Mapping[int, int]:
-    """Estimate sizes; while those of a prefix are unknown, they are like the others' on average.
-
-    Where nothing is known, all count the same.
-    """
-    means = [each.nbytes for each in graph.prefixes.values() if each.finished]
-    made = [graph.nbytes[array] for array in arrays if graph.state[array] == TaskState.COMPUTED]
-    known = means or made
-    unknown = round(sum(known) / len(known)) if known else 1
-    return {
-        array: graph.expected_nbytes(array)
-        if graph.state[array] == TaskState.COMPUTED or graph.prefixes[graph.prefix[array]].finished
-        else unknown
-        for array in arrays
-    }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from dask_mlsched.core.device import Device
-from dask_mlsched.core.graph import WIDE, TaskGraph
+from dask_mlsched.core.graph import WIDE, TaskGraph, TaskState
 from dask_mlsched.core.parked import ParkedTasks
 
 #: A task of a prefix that has not run yet counts as long as this, as it does in Dask.
@@ -70,3 +70,21 @@ class Picture:
     def transfer_seconds(self, task: int, worker: int) -> float:
         """Estimate how long all inputs of a task take into a worker's fast tier."""
         return sum(self.load_seconds(array, worker) for array in self.graph.dependencies[task])
+
+
+def estimated_bytes(graph: TaskGraph, arrays: Iterable[int]) -> dict[int, int]:
+    """Estimate sizes; while those of a prefix are unknown, they are like the others' on average.
+
+    Where nothing is known, all count the same.
+    """
+    means = [each.nbytes for each in graph.prefixes.values() if each.finished]
+    arrays = list(arrays)
+    made = [graph.nbytes[array] for array in arrays if graph.state[array] == TaskState.COMPUTED]
+    known = means or made
+    unknown = round(sum(known) / len(known)) if known else 1
+    return {
+        array: graph.expected_nbytes(array)
+        if graph.state[array] == TaskState.COMPUTED or graph.prefixes[graph.prefix[array]].finished
+        else unknown
+        for array in arrays
+    }

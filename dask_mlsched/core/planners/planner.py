@@ -29,6 +29,9 @@ class Planner(Policy, Protocol):
     even_if_fits: bool
     #: The eviction rule that belongs to the algorithm; None leaves that to the settings.
     eviction: str | None
+    #: Whether a worker for which nothing is proposed may take a task that is at home elsewhere, by
+    #: the rules that hold without a policy.
+    takes_from_others: bool
 
     def fresh(self) -> Self:
         """Make another planner like this one, which knows nothing yet."""
@@ -101,6 +104,7 @@ class BasePlanner:
     shortlist = 1
     even_if_fits = False
     eviction: str | None = None
+    takes_from_others = False
 
     #: What there is to see, and the user priority of the tasks that are planned.
     picture: Picture
