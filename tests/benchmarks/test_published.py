@@ -20,6 +20,7 @@ def dense() -> dict[str, Count]:
     return {count.algorithm.name: count for count in count_tiles(75)}
 
 
+@pytest.mark.slow
 def test_counts_fall_from_the_simplest_algorithm_to_the_best(dense: dict[str, Count]):
     # In the published order, but for DARTS with LRU: without transfers begun far ahead of time,
     # age is a good enough rule for it.
@@ -30,6 +31,7 @@ def test_counts_fall_from_the_simplest_algorithm_to_the_best(dense: dict[str, Co
     assert dense["HFP, Belady"].tiles < dense["DARTS, LRU"].tiles
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["eager", "DARTS + LUF", "HFP, Belady"])
 def test_these_counts_are_as_published(dense: dict[str, Count], name: str):
     count = dense[name]
@@ -38,6 +40,7 @@ def test_these_counts_are_as_published(dense: dict[str, Count], name: str):
     assert not count.misses
 
 
+@pytest.mark.slow
 def test_no_count_is_below_the_compulsory_loads(dense: dict[str, Count]):
     assert min(count.tiles for count in dense.values()) >= 2 * 75
 
