@@ -79,5 +79,15 @@ class HasNoScore:
     name = "no-policy"
 
 
+class HasNoPlan(HasNoScore):
+    """Says that it plans, and hears of nothing."""
+
+    view = "planned"
+    shortlist = 1
+
+    def score(self, situation: Situation) -> list[float]:
+        return _zeros(situation)
+
+
 def _zeros(situation: Situation) -> list[float]:
     return [0.0] * (len(situation.candidates) + (situation.hold is not None))

@@ -7,6 +7,7 @@ import random
 
 from dask_mlsched.config import ConfigError
 from dask_mlsched.core import policies
+from dask_mlsched.core.planners.planner import Planner
 from dask_mlsched.core.policies import Policy
 
 
@@ -36,6 +37,12 @@ def load_policy(name: str, seed: int) -> Policy | None:
         msg = (
             f"mlsched.policy is {name!r}, which lacks a part of the Policy protocol; "
             "expected `name`, `view`, `shortlist` and `score(situation)`"
+        )
+        raise ConfigError(msg)
+    if policy.view == "planned" and not isinstance(policy, Planner):
+        msg = (
+            f"mlsched.policy is {name!r}, whose view is 'planned' though it lacks a part of the "
+            "Planner protocol; derive it from dask_mlsched.core.planners.planner.BasePlanner"
         )
         raise ConfigError(msg)
     return policy

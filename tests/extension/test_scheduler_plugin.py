@@ -209,6 +209,7 @@ async def test_a_policy_that_cannot_be_made_on_the_scheduler_is_refused(c, s, a,
         ("hostile_policies.Missing", "AttributeError"),
         ("hostile_policies.NeedsArguments", "TypeError"),
         ("hostile_policies.HasNoScore", "lacks a part of the Policy protocol"),
+        ("hostile_policies.HasNoPlan", "lacks a part of the Planner protocol"),
     ]:
         with pytest.raises(ConfigError, match=f"mlsched.policy is '{policy}'.*{problem}"):
             await dask_mlsched.install(c, policy=policy)
