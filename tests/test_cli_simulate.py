@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from core.recorded_simulations import COSTS, MACHINE_LIMIT, block_product, recorded_bytes
 from dask_mlsched.cli import mlsched
 from dask_mlsched.core import policies
+from dask_mlsched.core.machine import Machine
 
 #: `last` reads `a` and `b`, with `c` in between: with room for three arrays, something moves.
 TASKS = [
@@ -74,7 +76,8 @@ def test_a_schedule_can_be_saved_and_checked(graph: Path, tmp_path: Path):
     assert (saved["format"], saved["version"]) == ("mlsched-schedule", 1)
     (schedule,) = saved["schedules"]
     assert schedule["policy"] == "fifo"
-    assert [task["key"] for task in schedule["tasks"]] == ["a", "b", "c", "last"]
+    # In Dask's order, in which b, that more is made of, is before a.
+    assert [task["key"] for task in schedule["tasks"]] == ["b", "a", "c", "last"]
     starts = [task["start"] for task in schedule["tasks"]]
     assert starts == sorted(starts)
     assert [task["evicted"] for task in schedule["tasks"]] == [[], [], [], ["c"]]
@@ -111,7 +114,80 @@ def test_a_table_for_people(graph: Path):
         assert text in result.stdout
 
 
+# Traces
+
+DAG = block_product(3)
+MACHINE = Machine(limit=MACHINE_LIMIT, costs=COSTS)
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """Write what a simulated run under `greedy` did."""
+    path = tmp_path / "run.mlsched-trace"
+    path.write_bytes(recorded_bytes(DAG, MACHINE, "greedy")[1])
+    return path
+
+
+def test_a_trace_is_taken_again_beside_what_was_measured(trace: Path):
+    run, _ = recorded_bytes(DAG, MACHINE, "greedy")
+    found = figures("--trace", trace, "--policy", "greedy,stock")
+    taken, greedy, stock = found["results"]
+    assert [each["policy"] for each in (taken, greedy, stock)] == ["taken", "greedy", "stock"]
+    live = found["live"]
+    assert (live["bytes_loaded"], live["bytes_evicted"]) == (run.bytes_loaded, run.bytes_evicted)
+    assert live["makespan"] == pytest.approx(run.makespan, rel=0.1)
+    for figure in live:
+        assert taken[figure] == pytest.approx(live[figure], rel=0.1)
+
+
+def test_the_machine_is_the_trace_s(trace: Path):
+    found = figures("--trace", trace, "--policy", "greedy")
+    assert (found["device_memory"], found["workers"]) == (MACHINE_LIMIT, 1)
+    assert found["bandwidth"] == pytest.approx(COSTS.load.bandwidth, rel=1e-6)
+    # The same decisions as in the run, on nearly the same machine.
+    assert found["results"][1]["bytes_loaded"] == found["results"][0]["bytes_loaded"]
+
+
+def test_options_override_what_the_trace_says(trace: Path):
+    found = figures(
+        *("--trace", trace, "--policy", "greedy", "--bandwidth", "5MB/s"),
+        *("--device-memory", "2MB", "--message", "3ms", "--latency", "1ms", "--lookahead", 0),
+    )
+    assert (found["device_memory"], found["bandwidth"]) == (2_000_000, 5e6)
+    assert found["results"][0]["bytes_loaded"] < found["live"]["bytes_loaded"]
+    slow = figures("--trace", trace, "--policy", "greedy", "--bandwidth", "5MB/s")
+    assert slow["results"][0]["makespan"] > 2 * slow["live"]["makespan"]
+
+
+def test_with_other_workers_the_decisions_are_left_out(trace: Path):
+    result = call("--trace", trace, "--policy", "greedy", "--workers", 2, "--json", "-")
+    assert [each["policy"] for each in json.loads(result.stdout)["results"]] == ["greedy"]
+    assert "the trace's decisions are about 1 workers, not 2: left out" in result.stderr
+
+
+def test_people_see_what_was_measured(trace: Path):
+    result = call("--trace", trace, "--policy", "greedy")
+    assert result.exit_code == 0
+    for text in ("run.mlsched-trace: 45 tasks, simulated", "measured live", "taken", "greedy"):
+        assert text in result.stdout
+
+
+def test_a_trace_that_was_cut_counts_as_far_as_it_goes(trace: Path):
+    data = trace.read_bytes()
+    trace.write_bytes(data[:-1])
+    result = call("--trace", trace, "--policy", "greedy")
+    assert result.exit_code == 0
+    assert "ends before its run did" in result.stderr
+    assert "taken" in result.stdout
+
+
 # Mistakes
+
+
+def test_what_is_no_trace_is_a_mistake(tmp_path: Path):
+    file = tmp_path / "other"
+    file.write_text("{}")
+    assert one_line("--trace", file).startswith(f"Error: --trace='{file}': ")
 
 
 def test_a_task_that_does_not_fit_is_named(graph: Path):
@@ -124,8 +200,10 @@ def test_a_task_that_does_not_fit_is_named(graph: Path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "what is to run? give either --graph or --workload"),
-        (("--workload", "gemm", "--graph", "x"), "what is to run? give either --graph or"),
+        ((), "what is to run? give one of --graph, --workload and --trace"),
+        (("--workload", "gemm", "--graph", "x"), "what is to run? give one of --graph"),
+        (("--trace", "x", "--graph", "x"), "what is to run? give one of --graph"),
+        (("--trace", "/nope"), "--trace='/nope' cannot be read (No such file or directory)"),
         (("--workload", "nope"), "unknown workload 'nope'; expected one of helmholtz"),
         (("--graph", "/nope.json"), "--graph='/nope.json' cannot be read (No such file or"),
         (("--policy", "nope"), "unknown policy 'nope'; expected one of stock, random"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,10 @@ from rich.table import Table
 from dask_mlsched.benchmarks.dask_order import dask_order
 from dask_mlsched.benchmarks.report import megabytes
 from dask_mlsched.core import policies
+from dask_mlsched.core.calibration import Figures
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.costs import Bounds, bounds
-from dask_mlsched.core.dag import Dag
+from dask_mlsched.core.dag import Dag, Integers
 from dask_mlsched.core.machine import Machine, check_fits
 from dask_mlsched.core.simulator import SimulatedRun, simulate
 
@@ -49,6 +50,8 @@ class Simulation:
     machine: Machine
     bounds: Bounds
     results: Sequence[Result]
+    #: What was measured in the run that the DAG comes from, if it was one.
+    live: Figures | None = None
 
 
 def simulate_policies(
@@ -59,9 +62,10 @@ def simulate_policies(
     lookahead: int = 1,
     eviction: str = "lru",
     seed: int = 0,
+    order: Integers | None = None,
     on_policy: OnPolicy | None = None,
 ) -> Simulation:
-    """Run a DAG under each policy in turn.
+    """Run a DAG under each policy in turn; without an `order`, in that which Dask would give it.
 
     Raises
     ------
@@ -71,7 +75,7 @@ def simulate_policies(
         If there is no policy or eviction rule of a name.
     """
     check_fits(dag, machine.limit)
-    order = dask_order(dag)
+    order = dask_order(dag) if order is None else order
     settings = Settings(
         lookahead=lookahead,
         bandwidth=machine.costs.load.bandwidth,
@@ -112,6 +116,7 @@ def as_json(simulation: Simulation) -> dict[str, Any]:
         "device_memory": machine.limit,
         "bandwidth": machine.costs.load.bandwidth,
         "workers": machine.workers,
+        **({} if simulation.live is None else {"live": asdict(simulation.live)}),
         "bounds": {
             "bytes_loaded": least.bytes_loaded,
             "bytes_moved": least.bytes_moved,
@@ -171,6 +176,10 @@ def table(simulation: Simulation) -> Table:
     result.add_column("policy", no_wrap=True)
     for heading in ("seconds", "loaded\nMB", "evicted\nMB", "holds", "decision\nus, p50", "p99"):
         result.add_column(heading, justify="right", no_wrap=True)
+    live = simulation.live
+    if live is not None:
+        moved = megabytes(live.bytes_loaded), megabytes(live.bytes_evicted)
+        result.add_row("measured live", f"{live.makespan:.4g}", *moved)
     for each in simulation.results:
         result.add_row(
             each.policy,

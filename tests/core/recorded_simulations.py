@@ -54,6 +54,14 @@ def recorded(
     dag: Dag, machine: Machine, policy: str, **settings: object
 ) -> tuple[SimulatedRun, Trace]:
     """Simulate a policy, and record what its controller is told and says."""
+    run, data = recorded_bytes(dag, machine, policy, **settings)
+    return run, decode(data)
+
+
+def recorded_bytes(
+    dag: Dag, machine: Machine, policy: str, **settings: object
+) -> tuple[SimulatedRun, bytes]:
+    """Do the same; return the trace as it is in a file."""
     chosen = replace(Settings(bandwidth=1e8, network_bandwidth=5e7), **settings)  # type: ignore[arg-type]
     parts: list[bytes] = []
     mode = "observe" if policy == "stock" else "manage"
@@ -69,4 +77,4 @@ def recorded(
         controller=lambda *made_of: RecordedController(*made_of, recorder),
     )
     recorder.close()
-    return run, decode(b"".join(parts))
+    return run, b"".join(parts)

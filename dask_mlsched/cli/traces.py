@@ -1,0 +1,46 @@
+"""What `dask mlsched simulate` does with a trace: its machine, its decisions, what was measured."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from dask_mlsched.benchmarks.simulation import Result, Simulation
+from dask_mlsched.cli.options import complain
+from dask_mlsched.core.calibration import Calibration, calibrate, repeat
+from dask_mlsched.core.trace import TraceError
+from dask_mlsched.core.trace_codec import decode
+
+
+def calibrated(file: Path) -> Calibration:
+    """Read a trace and fit a machine to it; what is missing in it is said on standard error."""
+    try:
+        trace = decode(file.read_bytes())
+    except OSError as error:
+        complain(f"--trace={str(file)!r} cannot be read ({error.strerror}); name a file")
+    except TraceError as error:
+        complain(f"--trace={str(file)!r}: {error}")
+    if not trace.complete:
+        why = trace.problem or trace.truncated
+        click.echo(f"{file} ends before its run did ({why}); what is there counts", err=True)
+    return calibrate(trace, file.name)
+
+
+def with_taken(simulation: Simulation, calibration: Calibration) -> Simulation:
+    """Add what was measured live, and first among the results the decisions of the trace.
+
+    Not where there are other workers than there were: the decisions are about those.
+    """
+    simulation = replace(simulation, live=calibration.live)
+    then, now = calibration.machine.workers, simulation.machine.workers
+    if then != now:
+        click.echo(f"the trace's decisions are about {then} workers, not {now}: left out", err=True)
+        return simulation
+    started = time.perf_counter()
+    repetition = repeat(calibration, simulation.machine)
+    wall_seconds = time.perf_counter() - started
+    taken = Result("taken", calibration.settings.eviction, repetition.run, wall_seconds)
+    return replace(simulation, results=[taken, *simulation.results])
