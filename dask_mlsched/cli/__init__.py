@@ -11,10 +11,11 @@ from dask_mlsched.cli.options import Group
 
 def _commands() -> Sequence[click.Command]:
     from dask_mlsched.cli.commands import bench, demo, overhead
+    from dask_mlsched.cli.fidelity import fidelity
     from dask_mlsched.cli.published import published
     from dask_mlsched.cli.simulate import simulate
 
-    return bench, demo, overhead, published, simulate
+    return bench, demo, fidelity, overhead, published, simulate
 
 
 #: The entry point: `dask` adds it to its own commands.
