@@ -66,7 +66,7 @@ class Run:
     calibration: Calibration
     #: Its decisions on the machine that was fitted to it.
     simulated: Figures
-    #: The same with the overheads of the other runs: what nothing of this run was fitted to.
+    #: The same with the overheads of the case's other runs: as if it had not been run yet.
     foretold: Figures
     #: Decisions that could not be taken as they were.
     differences: int
@@ -77,6 +77,13 @@ class Run:
     def live(self) -> Figures:
         """What was measured."""
         return self.calibration.live
+
+    @property
+    def overhead_share(self) -> float:
+        """The share of what workers did that was fitted to the run: their event loops."""
+        tasks, machine = len(self.calibration.taken.sent), self.calibration.machine
+        threads = machine.workers * machine.threads
+        return tasks * machine.costs.task / (self.live.makespan * threads)
 
 
 @dataclass(frozen=True)
@@ -160,7 +167,11 @@ def compare_all(recorded: Sequence[tuple[Case, float, str, Trace]], workers: int
     runs = []
     for number, (case, ratio, policy, trace) in enumerate(recorded):
         calibration = calibrations[number]
-        others = [each.machine.costs for each in calibrations if each is not calibration]
+        others = [
+            each.machine.costs
+            for (other, *_), each in zip(recorded, calibrations, strict=True)
+            if other == case and each is not calibration
+        ]
         own = repeat(calibration)
         foretold = repeat(calibration, with_costs(calibration.machine, others)) if others else own
         runs.append(

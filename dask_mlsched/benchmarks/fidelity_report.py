@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from statistics import median
 from typing import Any, Final
 
 from rich import box
@@ -56,10 +57,12 @@ def markdown(fidelity: Fidelity) -> str:
 
 
 def verdicts(fidelity: Fidelity) -> list[str]:
-    """Say of each aim whether it is met, one line each."""
+    """Say of each aim whether it is met, and how much rests on fitted overheads, a line each."""
     makespan = fidelity.column("makespan")
     correlation = makespan.correlation
     correlated = correlation is not None and correlation >= CORRELATION
+    foretold = fidelity.column("makespan", foretold=True)
+    share = median(run.overhead_share for run in fidelity.runs)
     return [
         *(
             _verdict(f"bytes {name}", fidelity.column(f"bytes_{name}").median, BYTES_WITHIN)
@@ -68,6 +71,10 @@ def verdicts(fidelity: Fidelity) -> list[str]:
         _verdict("makespan", makespan.median, MAKESPAN_WITHIN),
         f"makespan: rank correlation {_number(correlation)}, aim {CORRELATION}: {_met(correlated)}",
         f"exact replay: {fidelity.replayed_exactly} of {len(fidelity.runs)} traces",
+        (
+            f"foretold: median error {foretold.median:.1%}, rank correlation "
+            f"{_number(foretold.correlation)}; event loops took {share:.0%} of the makespan"
+        ),
     ]
 
 
@@ -157,6 +164,7 @@ def _run(run: Run) -> dict[str, Any]:
         "foretold": asdict(run.foretold),
         "differences": run.differences,
         "replay_problem": run.replay_problem,
+        "overhead_share": run.overhead_share,
         "fitted": {
             "load": _fit(run.calibration.load),
             "evict": _fit(run.calibration.evict),

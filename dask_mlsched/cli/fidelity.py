@@ -51,7 +51,7 @@ def fidelity(
 
     Shows how far bytes and makespans are from what was measured, and whether replaying each trace
     gives the same instructions. "foretold" is the error of the makespan with what messages and
-    event loops took in the other runs.
+    event loops took in the other runs of the workload.
     """
     if out is not None:
         try:

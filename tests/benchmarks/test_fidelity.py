@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from io import StringIO
 from typing import Any
@@ -106,13 +107,23 @@ def test_what_was_simulated_is_foretold_well(compared: Fidelity):
     assert [run.differences for run in compared.runs] == [0, 0, 0]
 
 
-def test_foretold_is_by_the_overheads_of_the_others():
+def test_foretold_is_by_the_overheads_of_other_runs_of_the_workload():
     slow, quick = trace_of("greedy", task=2e-2), trace_of("greedy", task=0.0)
-    found = compare_all([(Case("gemm"), 2.0, "greedy", each) for each in (slow, quick)], 1)
+    rows = [(Case("gemm"), 2.0, "greedy", each) for each in (slow, quick)]
+    found = compare_all([*rows, (Case("lu"), 2.0, "greedy", slow)], 1)
     own, foretold = found.column("makespan"), found.column("makespan", foretold=True)
     assert own.median < 0.1
+    # The only run of its workload has no others.
+    assert foretold.errors[2] == own.errors[2]
     assert foretold.errors[0] < -0.5
     assert foretold.errors[1] > 1.0
+
+
+def test_the_share_of_overheads_is_what_was_fitted():
+    (run,) = compare_all([(Case("gemm"), 2.0, "greedy", trace_of("greedy", task=5e-3))], 1).runs
+    tasks, costs = len(block_product(3)), run.calibration.machine.costs
+    assert run.overhead_share == pytest.approx(tasks * costs.task / run.live.makespan)
+    assert 0.4 < run.overhead_share < 0.8
 
 
 def test_a_replay_that_differs_is_shown(compared: Fidelity):
@@ -152,6 +163,7 @@ def test_every_run_has_a_line_and_the_aims_a_verdict(compared: Fidelity):
     assert len({line.count("|") for line in page.splitlines() if line.startswith("|")}) == 1
     assert "| median error |" in page
     assert "exact replay: 3 of 3 traces" in page
+    assert re.search(r"foretold: median error \d", page)
 
 
 def test_aims_are_met_up_to_their_limits(compared: Fidelity):
