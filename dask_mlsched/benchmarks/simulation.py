@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,15 @@ from dask_mlsched.benchmarks.report import megabytes
 from dask_mlsched.core import policies
 from dask_mlsched.core.calibration import Figures
 from dask_mlsched.core.chooser import Settings
+from dask_mlsched.core.controller import Controller
 from dask_mlsched.core.costs import Bounds, bounds
 from dask_mlsched.core.dag import Dag, Integers
+from dask_mlsched.core.eviction import Belady, Ordered
 from dask_mlsched.core.machine import Machine, check_fits
+from dask_mlsched.core.planners.taken import Taken
+from dask_mlsched.core.policies import Policy
 from dask_mlsched.core.simulator import SimulatedRun, simulate
+from dask_mlsched.core.taken import Sent
 
 #: Called with the number of policies that are done.
 OnPolicy = Callable[[int], None]
@@ -81,22 +86,25 @@ def simulate_policies(
         bandwidth=machine.costs.load.bandwidth,
         network_bandwidth=machine.costs.send.bandwidth,
         eviction=eviction,
+        keep_clean=machine.keep_clean,
         seed=seed,
     )
+
+    def once(policy: Policy | None, **options: Any) -> SimulatedRun:
+        rng = np.random.default_rng(seed)
+        timed = {"stopwatch": time.perf_counter, **options}
+        return simulate(dag, machine, policy, order=order, rng=rng, **timed)
+
     results = []
     for number, name in enumerate(names):
         policy = None if name == "stock" else policies.make(name, random.Random(seed))
         started = time.perf_counter()
-        run = simulate(
-            dag,
-            machine,
-            policy,
-            order=order,
-            settings=settings,
-            stock=name == "stock",
-            rng=np.random.default_rng(seed),
-            stopwatch=time.perf_counter,
-        )
+        if policy is None:
+            run = once(None, stock=True)
+        elif eviction == "belady" and not isinstance(policy, Ordered):
+            run = _with_belady(once, policy, settings)
+        else:
+            run = once(policy, settings=settings)
         wall_seconds = time.perf_counter() - started
         # Dask alone leaves evicting to the store, whatever the rule.
         results.append(Result(name, "lru" if name == "stock" else eviction, run, wall_seconds))
@@ -106,6 +114,33 @@ def simulate_policies(
         dag, machine.limit, machine.costs, workers=machine.workers, threads=machine.threads
     )
     return Simulation(dag, machine, least, results)
+
+
+def _with_belady(
+    once: Callable[..., SimulatedRun], policy: Policy, settings: Settings
+) -> SimulatedRun:
+    """Simulate twice: with the store's own evictions, and the same order with the best ones for it.
+
+    Belady's rule needs the order of all tasks beforehand, which is that of the first run.
+    """
+    settings = replace(settings, eviction="lru")
+    first = once(policy, settings=settings)
+    place = {record.task: float(at) for at, record in enumerate(first.schedule)}
+
+    def with_rule(*arguments: Any) -> Controller:
+        controller = Controller(*arguments)
+        controller.chooser.rule = Belady(place)
+        return controller
+
+    again = Taken(Sent(record.task, record.worker) for record in first.schedule)
+    second = once(again, settings=settings, controller=with_rule)
+    return replace(
+        second,
+        holds=first.holds,
+        hold_seconds=first.hold_seconds,
+        decisions=first.decisions,
+        decision_seconds=first.decision_seconds,
+    )
 
 
 def as_json(simulation: Simulation) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Final, Literal, TypeAlias
 from dask_mlsched.core import eviction
 from dask_mlsched.core.device import Device
 from dask_mlsched.core.events import Hold, Run
-from dask_mlsched.core.graph import TaskGraph, TaskState
+from dask_mlsched.core.graph import TaskGraph
 from dask_mlsched.core.guard import PolicyGuard
 from dask_mlsched.core.parked import ParkedTasks
 from dask_mlsched.core.planner_guard import PlannerGuard
@@ -380,7 +380,7 @@ class Chooser:
         for running in device.in_flight:
             looked_at = 0
             for successor in graph.dependents[running]:
-                if graph.unfinished[successor] != 1 or graph.state[successor] != TaskState.WAITING:
+                if graph.unfinished[successor] != 1 or not graph.will_read(successor):
                     continue
                 if graph.priority[successor][0] > user_priority:
                     continue  # once ready, it would still stand behind the tasks at hand

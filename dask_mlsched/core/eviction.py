@@ -184,7 +184,7 @@ def next_reader(graph: TaskGraph, array: int) -> tuple[float, Priority]:
         state = graph.state[task]
         if state in (TaskState.SENT, TaskState.RUNNING):
             return 1.0, _NOW
-        if state in (TaskState.WAITING, TaskState.PARKED):
+        if graph.will_read(task):
             near = 1.0 / (1 + graph.unfinished[task])
             if near >= nearest:
                 negative = tuple(-part for part in graph.priority[task])
@@ -221,11 +221,7 @@ class Belady:
 def next_use(graph: TaskGraph, array: int, place: Mapping[int, float]) -> float:
     """Find the first place of a task that reads an array and has not been sent yet."""
     return min(
-        (
-            place.get(task, math.inf)
-            for task in graph.dependents[array]
-            if graph.state[task] in (TaskState.WAITING, TaskState.PARKED)
-        ),
+        (place.get(task, math.inf) for task in graph.dependents[array] if graph.will_read(task)),
         default=math.inf,
     )
 

@@ -78,6 +78,8 @@ class TaskGraph:
     prefix: list[int]
     #: Per task: bytes of its array; meaningful when COMPUTED.
     nbytes: list[int]
+    #: Per task: whether its array was there and is gone; false again once it is to be made anew.
+    released: list[bool]
     #: Per task: the workers that hold its array, in either tier.
     holders: list[set[int]]
     #: Per prefix: sizes and times.
@@ -96,6 +98,7 @@ class TaskGraph:
         self._turns = 0
         self.prefix = []
         self.nbytes = []
+        self.released = []
         self.holders = []
         self.prefixes = {}
         self.computed_bytes = 0
@@ -139,6 +142,7 @@ class TaskGraph:
         self.turn.append(0)
         self.prefix.append(0)
         self.nbytes.append(0)
+        self.released.append(False)
         self.holders.append(set())
 
     def _add_edges(self, task: int, dependencies: tuple[int, ...]) -> None:
@@ -151,6 +155,7 @@ class TaskGraph:
     def parked(self, task: int) -> None:
         """Note that the task is held back."""
         self.state[task] = TaskState.PARKED
+        self.released[task] = False
         for dep in self.dependencies[task]:
             self.parked_readers[dep] += 1
 
@@ -159,6 +164,15 @@ class TaskGraph:
         self.state[task] = TaskState.WAITING
         for dep in self.dependencies[task]:
             self.parked_readers[dep] -= 1
+
+    def will_read(self, task: int) -> bool:
+        """Tell whether the task has its inputs to read yet, as far as is known.
+
+        One whose array was released has read them; it does so again only if the array is needed
+        anew, and then it gets parked.
+        """
+        state = self.state[task]
+        return state == TaskState.PARKED or (state == TaskState.WAITING and not self.released[task])
 
     def take_turn(self, task: int) -> None:
         """Have a task that became ready stand in line with the others of its priority.
@@ -177,6 +191,7 @@ class TaskGraph:
     def array_made(self, task: int, nbytes: int) -> None:
         """Note that the task's array exists now."""
         self.state[task] = TaskState.COMPUTED
+        self.released[task] = False
         self.nbytes[task] = nbytes
         self.computed_bytes += nbytes
         self.prefixes[self.prefix[task]].unfinished -= 1
@@ -186,6 +201,7 @@ class TaskGraph:
     def array_released(self, task: int) -> None:
         """Note that the task's array is gone; the task is WAITING again."""
         self.state[task] = TaskState.WAITING
+        self.released[task] = True
         self.computed_bytes -= self.nbytes[task]
         self.prefixes[self.prefix[task]].unfinished += 1
         self.holders[task].clear()
@@ -203,6 +219,7 @@ class TaskGraph:
             self.unfinished[dependent] -= 1
         statistics = self.prefixes[self.prefix[task]]
         statistics.unfinished -= 1
+        self.released[task] = False
         self.state[task] = TaskState.UNKNOWN
         self.dependencies[task] = ()
         self.dependents[task] = set()

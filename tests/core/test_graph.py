@@ -129,6 +129,30 @@ def test_computed_bytes_is_the_sum_over_arrays_that_exist():
     assert graph.computed_bytes == 7
 
 
+def test_a_task_whose_array_is_gone_reads_nothing_until_it_is_parked_anew():
+    graph = graph_of((), (0,))
+    assert [graph.will_read(task) for task in (0, 1)] == [True, True]
+    graph.array_made(0, 5)
+    graph.array_made(1, 7)
+    assert not graph.will_read(1)
+    graph.array_released(1)
+    assert not graph.will_read(1)
+    graph.parked(1)
+    assert graph.will_read(1)
+    graph.unparked(1)
+    assert graph.will_read(1)
+
+
+def test_a_row_that_is_used_again_has_no_past():
+    graph = graph_of((), (0,))
+    graph.array_made(0, 5)
+    graph.array_made(1, 7)
+    graph.array_released(1)
+    graph.forget(1)
+    graph.add(TaskSpec(1, (0,), (0, 0, 9)))
+    assert graph.will_read(1)
+
+
 def test_released_arrays_have_no_holders():
     graph = graph_of(())
     graph.array_made(0, 5)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from dask_mlsched.core import eviction
-from dask_mlsched.core.graph import TaskState
 from dask_mlsched.core.planners.packages import pack
 from dask_mlsched.core.planners.picture import Picture, estimated_bytes
 from dask_mlsched.core.planners.planner import BasePlanner
@@ -59,9 +58,8 @@ class Hfp(BasePlanner):
         graph = self.picture.graph
         tasks = [
             task
-            for task, state in enumerate(graph.state)
-            if state in (TaskState.WAITING, TaskState.PARKED)
-            and graph.priority[task][0] == self.level
+            for task in range(len(graph))
+            if graph.will_read(task) and graph.priority[task][0] == self.level
         ]
         if len(tasks) > MOST_TASKS:
             msg = (
