@@ -204,6 +204,8 @@ class _Ended:
     heard: float
     #: Of computing, and of copies for it.
     seconds: float
+    #: Of sending what it reads and other workers made.
+    fetch_seconds: float = 0.0
     load_seconds: float = 0.0
     evict_seconds: float = 0.0
 
@@ -250,10 +252,10 @@ def _left(
         if number + 1 < len(ended):
             following = ended[number + 1]
             earlier = end - task_seconds - following.load_seconds
-            if following.sent + message <= earlier:
+            if following.sent + message + following.fetch_seconds <= earlier:
                 end = earlier
         before = heapq.heapreplace(free, end)
-        arrived = each.sent + message
+        arrived = each.sent + message + each.fetch_seconds
         explained = each.seconds + each.load_seconds + each.evict_seconds
         yield arrived > before, end - max(arrived, before) - explained
 
@@ -262,6 +264,8 @@ def _ended(trace: Trace, worker: int, copies: Sequence[Copy], costs: Costs) -> l
     """List the tasks that ended on a worker, as they did, with what was copied for them."""
     inputs: dict[int, frozenset[int]] = {}
     begun: dict[int, float] = {}
+    #: array -> its bytes, if it is only on other workers.
+    elsewhere: dict[int, int] = {}
     found: list[_Ended] = []
     for event in trace.events():
         match event:
@@ -270,7 +274,15 @@ def _ended(trace: Trace, worker: int, copies: Sequence[Copy], costs: Costs) -> l
             case ev.TaskStarted(time=time, task=task, worker=where) if where == worker:
                 begun[task] = time
             case ev.TaskFinished(time=time, task=task, seconds=seconds) if task in begun:
-                found.append(_Ended(inputs[task], begun.pop(task), time, max(0.0, seconds)))
+                row = _Ended(inputs[task], begun.pop(task), time, max(0.0, seconds))
+                row.fetch_seconds = sum(
+                    costs.send.seconds(elsewhere.pop(array))
+                    for array in row.inputs
+                    if array in elsewhere
+                )
+                found.append(row)
+            case ev.TaskFinished(task=task, nbytes=nbytes):
+                elsewhere[task] = nbytes
     _add_copies(found, copies, costs)
     return found
 

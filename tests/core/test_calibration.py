@@ -112,6 +112,15 @@ def test_where_workers_wait_for_every_message_their_sum_is_found(message: float)
     assert 2 * found.message + found.task == pytest.approx(2 * message, rel=0.01)
 
 
+def test_waiting_for_another_worker_s_arrays_is_not_the_event_loop():
+    # Every array takes 20 ms and more from one worker to the other.
+    costs = replace(COSTS, send=CopyCost(5e6), task=0.0)
+    machine = replace(MACHINE, workers=2, costs=costs)
+    run, trace = recorded(DAG, machine, "greedy", network_bandwidth=5e6)
+    assert run.bytes_sent > 500_000
+    assert calibrate(trace).machine.costs.task < 5e-4
+
+
 def test_what_takes_longer_than_a_message_is_the_event_loop():
     costs = replace(COSTS, message=0.1)
     found = calibrated("greedy", replace(MACHINE, costs=costs)).machine.costs
@@ -127,7 +136,7 @@ def test_a_run_on_the_fitted_machine_takes_as_long(policy: str, limit: int):
     figures = repeat(found).figures
     assert figures.makespan == pytest.approx(run.makespan, rel=0.1)
     assert figures.makespan == pytest.approx(found.live.makespan, rel=0.1)
-    assert figures.bytes_loaded == pytest.approx(found.live.bytes_loaded, rel=0.02)
+    assert figures.bytes_loaded == pytest.approx(found.live.bytes_loaded, rel=0.05)
     assert found.live.bytes_loaded == run.bytes_loaded
     assert found.live.bytes_evicted == run.bytes_evicted
 
