@@ -9,7 +9,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from scipy.stats import spearmanr
@@ -72,6 +72,7 @@ def with_figures(compared: Fidelity, *figures: tuple[Figures, Figures]) -> Fidel
         lambda pairs: all(len({pair[i] for pair in pairs}) > 1 for i in (0, 1))
     )
 )
+@settings(deadline=None)
 def test_the_rank_correlation_is_spearmans(pairs: list[tuple[int, int]]):
     a, b = zip(*pairs, strict=True)
     assert rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic)
