@@ -84,10 +84,7 @@ def block_sparse(
     density
         Share of the entries of A and of B that lies in non-zero tiles, at least.
     """
-    rng = np.random.default_rng(seed)
-    m, k, n = (_uniform_sizes(rng, tiles, smallest, largest) for _ in range(3))
-    a = random_block_matrix("A", m, k, density, (seed, 0), rng)
-    b = random_block_matrix("B", k, n, density, (seed, 1), rng)
+    a, b = block_sparse_operands(seed, tiles, smallest, largest, density)
     return _problem(
         "block-sparse",
         {"tiles": tiles, "smallest": smallest, "largest": largest, "density": density},
@@ -95,6 +92,17 @@ def block_sparse(
         a,
         b,
     )
+
+
+def block_sparse_operands(
+    seed: int, tiles: int, smallest: int, largest: int, density: float
+) -> tuple[BlockMatrix, BlockMatrix]:
+    """Draw the sizes and the places of the tiles of A and B; see `block_sparse`."""
+    rng = np.random.default_rng(seed)
+    m, k, n = (_uniform_sizes(rng, tiles, smallest, largest) for _ in range(3))
+    a = random_block_matrix("A", m, k, density, (seed, 0), rng)
+    b = random_block_matrix("B", k, n, density, (seed, 1), rng)
+    return a, b
 
 
 def gemm(_directory: Path, seed: int, *, tiles: int, size: int) -> Problem:

@@ -33,8 +33,10 @@ from dask_mlsched.cli.options import (
     Checked,
     Command,
     complain,
+    make_folder,
     missing_packages_are_mistakes,
     names,
+    refuse_two_limits,
 )
 from dask_mlsched.cli.output import advance, console, progress_bars, write_json
 from dask_mlsched.cli.suites import bench_simulated, default_policies
@@ -72,10 +74,7 @@ def demo(out: Path, *, quick: bool) -> None:
     """
     with missing_packages_are_mistakes():
         require("matplotlib", "the picture")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        complain(f"--out={str(out)!r} cannot be made ({error.strerror}); name another folder")
+    make_folder(out)
     comparisons = _run(DEMO, ("stock", BEST), repeats=1, scale="quick" if quick else "full")
 
     from dask_mlsched.benchmarks.picture import draw
@@ -168,11 +167,7 @@ def bench(
             keep_clean=keep_clean,
         )
         return
-    if memory_ratio is not None and device_memory is not None:
-        complain(
-            f"--memory-ratio={memory_ratio:g} and --device-memory={device_memory} "
-            "both set the device memory; give one of them"
-        )
+    refuse_two_limits(memory_ratio, device_memory)
     comparisons = _run(
         workloads,
         policies,

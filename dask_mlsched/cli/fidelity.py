@@ -14,7 +14,7 @@ from dask_mlsched.cli.options import (
     JSON,
     Checked,
     Command,
-    complain,
+    make_folder,
     missing_packages_are_mistakes,
     names,
 )
@@ -54,10 +54,7 @@ def fidelity(
     event loops took in the other runs of the workload.
     """
     if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            complain(f"--out={str(out)!r} cannot be made ({error.strerror}); name another folder")
+        make_folder(out)
     with missing_packages_are_mistakes(), progress_bars() as progress:
         bar = progress.add_task("", total=1)
         try:

@@ -147,6 +147,23 @@ def complain(message: str) -> NoReturn:
     raise Mistake(message)
 
 
+def make_folder(out: Path) -> None:
+    """Make the folder of `--out` before anything runs, or complain."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        complain(f"--out={str(out)!r} cannot be made ({error.strerror}); name another folder")
+
+
+def refuse_two_limits(memory_ratio: float | None, device_memory: int | None) -> None:
+    """Complain if the device memory is given twice."""
+    if memory_ratio is not None and device_memory is not None:
+        complain(
+            f"--memory-ratio={memory_ratio:g} and --device-memory={device_memory} "
+            "both set the device memory; give one of them"
+        )
+
+
 #: Kinds of options that several commands take.
 SIZE = Checked("size", lambda text: parse_size("--device-memory", text))
 BANDWIDTH = Checked("bytes/s", lambda text: parse_bandwidth("--bandwidth", text))

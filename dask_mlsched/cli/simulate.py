@@ -35,6 +35,7 @@ from dask_mlsched.cli.options import (
     complain,
     missing_packages_are_mistakes,
     names,
+    refuse_two_limits,
 )
 from dask_mlsched.cli.output import advance, console, progress_bars, write_json
 from dask_mlsched.core import policies
@@ -247,11 +248,7 @@ def _dag(graph_file: Path | None, workload: str | None, *, quick: bool, seed: in
 def _limit(
     dag: Dag, device_memory: int | None, memory_ratio: float | None, workers: int
 ) -> int | None:
-    if device_memory is not None and memory_ratio is not None:
-        complain(
-            f"--memory-ratio={memory_ratio:g} and --device-memory={device_memory} "
-            "both set the device memory; give one of them"
-        )
+    refuse_two_limits(memory_ratio, device_memory)
     if memory_ratio is None:
         return device_memory
     return max(1, round(working_set(dag) / memory_ratio / workers))

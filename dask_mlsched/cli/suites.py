@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dask_mlsched.benchmarks import suite_report
+from dask_mlsched.benchmarks.optional import require
 from dask_mlsched.benchmarks.suite import STOCK, run_suite, suite_as_json
-from dask_mlsched.cli.options import complain, missing_packages_are_mistakes
+from dask_mlsched.cli.options import make_folder, missing_packages_are_mistakes
 from dask_mlsched.cli.output import console, progress_bars, write_json
 from dask_mlsched.core import policies as hand_written
 
@@ -34,10 +35,10 @@ def bench_simulated(
     """Simulate a suite; write the report's page into `out`, and the figures where they go."""
     chosen = tuple(dict.fromkeys((STOCK, *policies)))
     if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            complain(f"--out={str(out)!r} cannot be made ({error.strerror}); name another folder")
+        # Now: what is missing shows before the first run, not after minutes.
+        with missing_packages_are_mistakes():
+            require("matplotlib", "the picture")
+        make_folder(out)
     with missing_packages_are_mistakes(), progress_bars() as progress:
         bar = progress.add_task("", total=1.0)
         results = run_suite(

@@ -17,13 +17,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from dask_mlsched.core.dag import Dag, Integers
+from dask_mlsched.core.planners.picture import UNKNOWN_SECONDS
 from dask_mlsched.core.taken import Sent
 
 #: Dask's default for ``distributed.scheduler.worker-saturation``.
 _SATURATION = 1.1
-
-#: A prefix that has not run yet counts as long as this.
-_UNKNOWN_SECONDS = 0.5
 
 #: Dask's assumption about the network, in bytes per second.
 _BANDWIDTH = 100e6
@@ -96,7 +94,7 @@ class StockDask:
 
     def _assign(self, task: int, worker: int) -> int:
         prefix = self._prefix[task]
-        seconds = self._mean[prefix] if self._finished[prefix] else _UNKNOWN_SECONDS
+        seconds = self._mean[prefix] if self._finished[prefix] else UNKNOWN_SECONDS
         self._expected[task] = seconds
         self._tasks[worker] += 1
         self._occupancy[worker] += seconds

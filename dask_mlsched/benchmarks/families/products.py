@@ -7,7 +7,12 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from dask_mlsched.benchmarks.block_products import BlockMatrix, chains, random_block_matrix
+from dask_mlsched.benchmarks.block_products import (
+    BlockMatrix,
+    block_sparse_operands,
+    chains,
+    random_block_matrix,
+)
 from dask_mlsched.benchmarks.families.tile import (
     FLOP_RATE,
     ITEM,
@@ -57,10 +62,7 @@ def block_sparse(
     """
     check_positive(tiles=tiles, smallest=smallest)
     check_share(density=density)
-    rng = np.random.default_rng(seed)
-    m, k, n = (tuple(rng.integers(smallest, largest + 1, tiles).tolist()) for _ in range(3))
-    a = random_block_matrix("A", m, k, density, (seed, 0), rng)
-    b = random_block_matrix("B", k, n, density, (seed, 1), rng)
+    a, b = block_sparse_operands(seed, tiles, smallest, largest, density)
     return product(
         "block-sparse",
         a,

@@ -10,13 +10,13 @@ from typing import Final
 from dask_mlsched.core import eviction
 from dask_mlsched.core.planners.packages import pack
 from dask_mlsched.core.planners.picture import Picture, estimated_bytes
-from dask_mlsched.core.planners.planner import BasePlanner
+from dask_mlsched.core.planners.replanner import Replanner
 
 #: More tasks than this are not planned: the cost is quadratic.
 MOST_TASKS: Final = 10_000
 
 
-class Hfp(BasePlanner):
+class Hfp(Replanner):
     """Runs tasks in the order of hierarchical fair packing, as far as they are ready.
 
     All known tasks are planned at once, and again when the graph or the workers change, and when
@@ -31,9 +31,6 @@ class Hfp(BasePlanner):
     def attach(self, picture: Picture, level: float) -> None:
         """Begin, for the tasks of one user priority."""
         super().attach(picture, level)
-        self._stale = True
-        self._workers: list[int] = []
-        self._parked: set[int] = set()
         #: worker -> task -> its place in the order; worker -> heap of parked tasks by place.
         self._places: dict[int, dict[int, float]] = {}
         self._ready: dict[int, list[tuple[float, int]]] = {}
@@ -112,24 +109,8 @@ class Hfp(BasePlanner):
         elif not self._stale:
             self._push(task)
 
-    def task_withdrawn(self, task: int) -> None:
-        """Take the task out."""
-        self._parked.discard(task)
-
     def task_ended(self, task: int, worker: int) -> None:
         """Plan anew when sizes become known."""
         graph = self.picture.graph
         if graph.prefixes[graph.prefix[task]].finished == 1:
-            self._stale = True
-
-    def worker_joined(self, worker: int) -> None:
-        """Share out anew."""
-        if worker not in self._workers:
-            self._workers = sorted((*self._workers, worker))
-            self._stale = True
-
-    def worker_left(self, worker: int) -> None:
-        """Share out anew."""
-        if worker in self._workers:
-            self._workers = [each for each in self._workers if each != worker]
             self._stale = True

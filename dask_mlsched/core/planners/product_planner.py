@@ -9,14 +9,14 @@ from typing import TypeAlias
 
 from dask_mlsched.core.graph import TaskState
 from dask_mlsched.core.planners.picture import Picture
-from dask_mlsched.core.planners.planner import BasePlanner
 from dask_mlsched.core.planners.products import Products, find_products
+from dask_mlsched.core.planners.replanner import Replanner
 
 #: A ready task: what is sorted by, and the task itself.
 Entry: TypeAlias = tuple[tuple[float, ...], int]
 
 
-class ProductPlanner(BasePlanner, ABC):
+class ProductPlanner(Replanner, ABC):
     """Plans a block product, once its structure is known.
 
     The structure is looked for when the planner is asked, and again when the graph or the workers
@@ -27,9 +27,6 @@ class ProductPlanner(BasePlanner, ABC):
     def attach(self, picture: Picture, level: float) -> None:
         """Begin, for the tasks of one user priority."""
         super().attach(picture, level)
-        self._stale = True
-        self._workers: list[int] = []
-        self._parked: set[int] = set()
         #: Products that have been computed, though their arrays may be gone.
         self._done: set[int] = set()
         #: Of each worker: parked tasks that it may run. For any worker: what sums products, and
@@ -111,10 +108,6 @@ class ProductPlanner(BasePlanner, ABC):
         if not self._stale:
             self._file(task)
 
-    def task_withdrawn(self, task: int) -> None:
-        """Take the task out."""
-        self._parked.discard(task)
-
     def task_ended(self, task: int, worker: int) -> None:
         """Count what has been computed."""
         graph = self.picture.graph
@@ -125,15 +118,3 @@ class ProductPlanner(BasePlanner, ABC):
         if not self._stale:
             self._ended(task)
         self._done.add(task)
-
-    def worker_joined(self, worker: int) -> None:
-        """Plan anew."""
-        if worker not in self._workers:
-            self._workers = sorted((*self._workers, worker))
-            self._stale = True
-
-    def worker_left(self, worker: int) -> None:
-        """Plan anew."""
-        if worker in self._workers:
-            self._workers = [each for each in self._workers if each != worker]
-            self._stale = True
