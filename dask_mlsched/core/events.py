@@ -180,7 +180,8 @@ class WorkerLeft:
 class ArraysMoved:
     """A worker's report of copies between its tiers, in the order in which they happened.
 
-    `nbytes` and `seconds` are the sum over all of them, in both directions.
+    `nbytes` and `seconds` are the sum over all of them, in both directions. What came from other
+    workers meanwhile is beside them.
     """
 
     time: float
@@ -192,6 +193,9 @@ class ArraysMoved:
     #: Each copy by itself, for those who learn from it: (array, True for a load, bytes, seconds).
     #: An array that is not known any more is -1. The controller makes no use of it.
     copies: tuple[tuple[int, bool, int, float], ...] = ()
+    #: Each answer of another worker to a request for arrays: (worker, or -1 if it is not known;
+    #: seconds from the request to the last byte; (array, bytes) of each). No use is made of it.
+    fetches: tuple[tuple[int, float, tuple[tuple[int, int], ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,27 @@ class Copy:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Arrays that a worker asked another one for, and got with one answer."""
+
+    #: When it was reported.
+    time: float
+    worker: int
+    #: Who sent them; -1 if it was not known any more.
+    source: int
+    #: (array, bytes) of each; -1 for an array whose task was not known any more.
+    arrays: tuple[tuple[int, int], ...]
+    #: From the request to the last byte. It may have had to wait until the other's event loop
+    #: was free, and for loads there.
+    seconds: float
+
+    @property
+    def nbytes(self) -> int:
+        """Sum their bytes."""
+        return sum(nbytes for _, nbytes in self.arrays)
+
+
 Entry: TypeAlias = Names | PolicySwitched | Step
 
 
@@ -143,6 +164,13 @@ class Trace:
             if isinstance(event, ev.ArraysMoved):
                 for copy in event.copies:
                     yield Copy(event.time, event.worker, *copy)
+
+    def fetches(self) -> Iterator[Fetch]:
+        """Yield what workers reported to have fetched, each worker's in their order."""
+        for event in self.events():
+            if isinstance(event, ev.ArraysMoved):
+                for source, seconds, arrays in event.fetches:
+                    yield Fetch(event.time, event.worker, source, arrays, seconds)
 
     def dag(self, name: str = "trace", *, estimate: bool = False) -> Dag:
         """Put the graph together, with measured sizes and times.

@@ -89,7 +89,10 @@ def _decision_row(decision: Decision) -> tuple[Any, ...]:
 def _moved_row(event: ev.ArraysMoved) -> tuple[Any, ...]:
     # A third of the bytes of a trace are copies; what they are is not said twice.
     moves = None if event.moves == _moves_in(event.copies) else event.moves
-    return ("ArraysMoved", event.time, event.worker, moves, *_FIELDS[ev.ArraysMoved](event)[3:])
+    rest = _FIELDS[ev.ArraysMoved](event)[3:]
+    # Without a fetch, earlier versions can still read the row.
+    rest = rest if event.fetches else rest[:-1]
+    return ("ArraysMoved", event.time, event.worker, moves, *rest)
 
 
 def _moves_in(copies: tuple[tuple[int, bool, int, float], ...]) -> tuple[tuple[int, bool], ...]:

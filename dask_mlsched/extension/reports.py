@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from dask.typing import Key
 
+from dask_mlsched.extension.fetches import Fetched
+
 #: The topic of `Worker.log_event` on which reports come.
 TOPIC: Final = "mlsched"
 
@@ -26,6 +28,8 @@ class Report:
     moves: tuple[tuple[Key, str, int, float], ...]
     #: (key, bytes), least recently used first; None if the report has no such list.
     resident: tuple[tuple[Key, int], ...] | None
+    #: What came from other workers, in order.
+    fetches: tuple[Fetched, ...] = ()
 
 
 class Reports:
@@ -116,6 +120,8 @@ class Reports:
         totals = {name: float(total) for name, total in msg["totals"].items()}
         moves = tuple(map(_move, msg["moves"]))
         resident = None if msg["resident"] is None else _rows(msg["resident"])
+        # A worker of a version before this one says nothing of them.
+        fetches = tuple(map(_fetch, msg.get("fetches", ())))
         self.received += 1
         last = self._last.get(worker, 0)
         if seq <= last:
@@ -129,7 +135,7 @@ class Reports:
             self.tiered.add(worker)
         if resident is not None:
             self.resident[worker] = resident
-        return Report(worker, False, None, moves, resident)
+        return Report(worker, False, None, moves, resident, fetches)
 
 
 def _rows(rows: Any) -> tuple[tuple[Key, int], ...]:
@@ -143,6 +149,15 @@ def _move(row: Any) -> tuple[Key, str, int, float]:
     if not seconds >= 0:
         raise ValueError(f"seconds is {seconds!r}; expected at least 0")
     return _key(key), direction, _count(nbytes), float(seconds)
+
+
+def _fetch(row: Any) -> Fetched:
+    source, seconds, arrays = row
+    if not isinstance(source, str):
+        raise TypeError(f"source is {source!r}; expected an address")
+    if not seconds >= 0:
+        raise ValueError(f"seconds is {seconds!r}; expected at least 0")
+    return Fetched(source, float(seconds), _rows(arrays))
 
 
 def _key(key: Any) -> Key:

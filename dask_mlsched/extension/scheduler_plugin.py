@@ -410,8 +410,8 @@ class MLSchedulerPlugin(SchedulerPlugin):
         if report.first and self.translator is not None and self.watches:
             self.translator.limit_seen(report.worker, report.limit)
         if self.translator is not None and self.watches:
-            if report.moves:
-                self.translator.moved(report.worker, report.moves)
+            if report.moves or report.fetches:
+                self.translator.moved(report.worker, report.moves, report.fetches)
             if report.resident is not None:
                 self.translator.resident(report.worker, report.resident)
             self._schedule_pass()

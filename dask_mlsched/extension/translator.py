@@ -17,6 +17,7 @@ from dask_mlsched.core import events as ev
 from dask_mlsched.core.controller import Controller
 from dask_mlsched.core.graph import TaskState
 from dask_mlsched.extension import parking
+from dask_mlsched.extension.fetches import Fetched
 from dask_mlsched.extension.numbering import Numbering
 
 if TYPE_CHECKING:
@@ -218,8 +219,13 @@ class Translator:
         if ws is not None:
             self.controller.handle(ev.LimitSeen(monotonic(), self.worker(ws), limit))
 
-    def moved(self, address: str, moves: Iterable[tuple[Key, str, int, float]]) -> None:
-        """Pass on copies between a worker's tiers; keys that are unknown are left out."""
+    def moved(
+        self,
+        address: str,
+        moves: Iterable[tuple[Key, str, int, float]],
+        fetches: Iterable[Fetched] = (),
+    ) -> None:
+        """Pass on copies between a worker's tiers, and what it fetched; unknown keys are -1."""
         worker = self.workers.get(address)
         if worker is None:
             return
@@ -236,9 +242,23 @@ class Translator:
             copies.append((-1 if number is None else number, loaded, nbytes, seconds))
         self.controller.handle(
             ev.ArraysMoved(
-                monotonic(), worker, tuple(known), total_bytes, total_seconds, tuple(copies)
+                monotonic(),
+                worker,
+                tuple(known),
+                total_bytes,
+                total_seconds,
+                tuple(copies),
+                tuple(map(self._fetch, fetches)),
             )
         )
+
+    def _fetch(self, fetched: Fetched) -> tuple[int, float, tuple[tuple[int, int], ...]]:
+        source = self.workers.get(fetched.source)
+        arrays = tuple(
+            (-1 if (number := self.tasks.get(key)) is None else number, nbytes)
+            for key, nbytes in fetched.arrays
+        )
+        return -1 if source is None else source, fetched.seconds, arrays
 
     def resident(self, address: str, resident: Iterable[tuple[Key, int]]) -> None:
         """Pass on a worker's own list of what is resident."""

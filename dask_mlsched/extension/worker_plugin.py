@@ -6,9 +6,9 @@ scheduler's half receives as ``SchedulerPlugin.log_event``:
 
 - once, at the beginning: ``{"op": "tier", "worker", "kind", "limit", "resident"}``, where ``kind``
   is None on a worker without tiers, from which nothing else comes;
-- after moves: ``{"op": "report", "worker", "seq", "moves", "resident_bytes", "totals",
-  "resident"}``; now and then, and only after moves, ``resident`` is all that is resident, least
-  recently used first, and else None;
+- after moves, and after arrays have come from other workers: ``{"op": "report", "worker", "seq",
+  "moves", "fetches", "resident_bytes", "totals", "resident"}``; now and then, and only after moves,
+  ``resident`` is all that is resident, least recently used first, and else None;
 - after our own errors: ``{"op": "error", "worker", "where", "error"}``.
 
 A lost or late report does no harm: ``seq`` shows the gap and the next snapshot fills it. What is
@@ -28,24 +28,27 @@ import time
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import astuple
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from distributed.core import Status
 from distributed.diagnostics.plugin import WorkerPlugin
 from tornado.ioloop import PeriodicCallback
 
 from dask_mlsched.extension import hints, sparse
+from dask_mlsched.extension.fetches import Fetched, FetchLog
 from dask_mlsched.extension.moves import Move, TierStatistics
 from dask_mlsched.extension.quantities import parse_duration
 from dask_mlsched.extension.tiers import Tier, adapt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dask.typing import Key
     from distributed import Worker
 
 logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 NAME = "mlsched-worker"
 TOPIC = "mlsched"
@@ -57,7 +60,8 @@ _FLUSH_SECONDS = 0.002
 _SNAPSHOT_SECONDS_PER_ARRAY = 1e-4
 #: How long to wait before looking again whether the worker has found its scheduler.
 _CONNECT_SECONDS = 0.05
-_MOVES_PER_MESSAGE = 10_000
+#: Of moves, and of fetches.
+_ROWS_PER_MESSAGE = 10_000
 _HISTORY_LENGTH = 100_000
 
 
@@ -95,6 +99,8 @@ class MLWorkerPlugin(WorkerPlugin):
         self._worker: Worker | None = None
         self._seq = 0
         self._pending: deque[Move] = deque()
+        self._fetch_log: FetchLog | None = None
+        self._pending_fetches: deque[Fetched] = deque()
         self._flush_is_due = False
         self._moved_since_snapshot = False
         self._next_snapshot = 0.0
@@ -119,6 +125,7 @@ class MLWorkerPlugin(WorkerPlugin):
             self.tier = adapt(worker.data)
             if self.tier is not None:
                 self.tier.attach(self._moved)
+                self._fetch_log = FetchLog(worker.transfer_incoming_log)
                 self._snapshots = PeriodicCallback(
                     self._send_snapshot, self.snapshot_interval * 1000
                 )
@@ -139,8 +146,13 @@ class MLWorkerPlugin(WorkerPlugin):
         self._worker = self._snapshots = None
 
     def transition(self, key: Key, start: str, finish: str, **_: Any) -> None:
-        """Follow a task's hints when it is about to begin."""
-        if finish != "executing" or self._worker is None:
+        """Follow a task's hints when it is about to begin; see what came from other workers."""
+        if self._worker is None:
+            return
+        if start == "flight":
+            with self._guarded("fetches"):
+                self._fetched()
+        if finish != "executing":
             return
         with self._guarded("hints"):
             victims = hints.take(self._worker.state.tasks[key])
@@ -173,6 +185,18 @@ class MLWorkerPlugin(WorkerPlugin):
         self.history.append(move)
         self._pending.append(move)
         self._moved_since_snapshot = True
+        self._flush_soon(worker)
+
+    def _fetched(self) -> None:
+        """Take in what other workers have sent."""
+        if self._worker is None or self._fetch_log is None:
+            return
+        news = self._fetch_log.news()
+        if news:
+            self._pending_fetches += news
+            self._flush_soon(self._worker)
+
+    def _flush_soon(self, worker: Worker) -> None:
         if self._flush_is_due:
             return
         self._flush_is_due = True
@@ -200,9 +224,8 @@ class MLWorkerPlugin(WorkerPlugin):
         # Cleared first: a move that comes from now on sets a timer of its own.
         self._flush_is_due = False
         with self._guarded("report"):
-            while self._pending:
-                count = min(len(self._pending), _MOVES_PER_MESSAGE)
-                self._report([self._pending.popleft() for _ in range(count)], None)
+            while self._pending or self._pending_fetches:
+                self._report(_first(self._pending), _first(self._pending_fetches), None)
 
     def _send_snapshot(self) -> None:
         now = time.monotonic()
@@ -214,9 +237,11 @@ class MLWorkerPlugin(WorkerPlugin):
         with self._guarded("snapshot"):
             snapshot = self.tier.snapshot()
             self._next_snapshot = now + len(snapshot) * _SNAPSHOT_SECONDS_PER_ARRAY
-            self._report([], snapshot)
+            self._report([], [], snapshot)
 
-    def _report(self, moves: list[Move], snapshot: list[tuple[Key, int]] | None) -> None:
+    def _report(
+        self, moves: list[Move], fetches: list[Fetched], snapshot: list[tuple[Key, int]] | None
+    ) -> None:
         if self.tier is None:
             return
         self._seq += 1
@@ -225,6 +250,7 @@ class MLWorkerPlugin(WorkerPlugin):
                 "op": "report",
                 "seq": self._seq,
                 "moves": [[m.key, m.direction, m.nbytes, m.seconds] for m in moves],
+                "fetches": [[f.source, f.seconds, _rows(f.arrays)] for f in fetches],
                 "resident_bytes": self.tier.resident_bytes(),
                 "totals": self.tier.statistics.as_dict(),
                 "resident": None if snapshot is None else _rows(snapshot),
@@ -303,5 +329,10 @@ def _plugin_of(worker: Worker) -> MLWorkerPlugin:
     return plugin
 
 
-def _rows(snapshot: list[tuple[Key, int]]) -> list[list[Key | int]]:
-    return [[key, nbytes] for key, nbytes in snapshot]
+def _first(waiting: deque[_T]) -> list[_T]:
+    """Take off what one message may hold."""
+    return [waiting.popleft() for _ in range(min(len(waiting), _ROWS_PER_MESSAGE))]
+
+
+def _rows(arrays: Iterable[tuple[Key, int]]) -> list[list[Key | int]]:
+    return [[key, nbytes] for key, nbytes in arrays]

@@ -5,14 +5,27 @@ from __future__ import annotations
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.policies import Candidate, Situation
-from dask_mlsched.core.trace import Copy, Decision, Header, Names, PolicySwitched, Step, Trace
+from dask_mlsched.core.trace import (
+    Copy,
+    Decision,
+    Fetch,
+    Header,
+    Names,
+    PolicySwitched,
+    Step,
+    Trace,
+)
 
 HEADER = Header("1.2.3", 0.0, "greedy", "manage", Settings())
 SITUATION = Situation(1.0, 0, None, 0, (Candidate(1, (0,), 0, 0, 0, root=True),), None)
 DECISIONS = tuple(Decision(SITUATION, i, 1.0, 1e-5) for i in range(3))
 RUN = ev.Run(1.0, 1, 0, "policy", 0, 1, 0, 0.0)
 HOLD = ev.Hold(2.0, 0, 3.0, 1.0)
-MOVED = ev.ArraysMoved(3.0, 7, ((1, True),), 30, 0.3, ((1, True, 10, 0.1), (-1, False, 20, 0.2)))
+MOVED = ev.ArraysMoved(
+    *(3.0, 7, ((1, True),), 30, 0.3),
+    copies=((1, True, 10, 0.1), (-1, False, 20, 0.2)),
+    fetches=((8, 0.5, ((2, 40), (-1, 2))), (-1, 0.25, ((3, 7),))),
+)
 TRACE = Trace(
     HEADER,
     (
@@ -37,6 +50,14 @@ def test_single_copies_have_their_worker_and_time():
         Copy(3.0, 7, 1, True, 10, 0.1),
         Copy(3.0, 7, -1, False, 20, 0.2),
     ]
+
+
+def test_fetches_have_their_worker_time_and_arrays():
+    assert list(TRACE.fetches()) == [
+        Fetch(3.0, 7, 8, ((2, 40), (-1, 2)), 0.5),
+        Fetch(3.0, 7, -1, ((3, 7),), 0.25),
+    ]
+    assert [fetch.nbytes for fetch in TRACE.fetches()] == [42, 7]
 
 
 def test_a_trace_is_complete_if_it_was_neither_truncated_nor_cut():

@@ -264,6 +264,20 @@ def test_fields_that_were_not_there_yet_take_their_defaults():
     assert list(trace.events()) == [ev.ArraysMoved(1.0, 0, ((3, True),), 10, 0.5)]
 
 
+def test_a_report_without_fetches_is_as_earlier_versions_wrote_it():
+    moved = ev.ArraysMoved(1.0, 0, ((3, True),), 10, 0.5, ((3, True, 10, 0.5),))
+    assert trace_rows.row(moved) == ("ArraysMoved", 1.0, 0, None, 10, 0.5, moved.copies)
+
+
+@pytest.mark.parametrize("source", [1, -1])
+def test_fetches_come_back_with_and_without_copies(source: int):
+    fetches = ((source, 0.25, ((3, 10), (-1, 7))), (0, 1e-9, ()))
+    alone = Step(ev.ArraysMoved(1.0, 0, (), 0, 0.0, (), fetches))
+    beside = Step(ev.ArraysMoved(1.0, 0, ((3, True),), 10, 0.5, ((3, True, 10, 0.5),), fetches))
+    trace = a_trace(alone, beside)
+    assert decode(encode(trace)) == trace
+
+
 def test_a_header_says_what_it_is_of_in_plain_json():
     row = json.loads(zlib.decompress(HEAD[8:]))[0]
     assert row[0] == "Header"

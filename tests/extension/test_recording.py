@@ -97,6 +97,38 @@ async def test_single_copies_are_those_that_the_worker_made(c, s, a, tmp_path):
         assert [(c.loaded, c.nbytes, c.seconds) for c in copies] == made
 
 
+@cluster_test([1, 1])
+async def test_fetches_are_those_that_the_workers_made(c, s, a, b, tmp_path):
+    async with installed(c, s, trace="memory") as (handle, plugin):
+        left = c.map(chunk, [10] * 8, range(8), workers=[a.address])
+        right = c.map(chunk, [10] * 8, range(8, 16), workers=[b.address])
+        sums = [c.submit(total, x, y) for x, y in zip(left, right, strict=True)]
+        await c.gather(sums)
+        logs = {each.address: list(each.transfer_incoming_log) for each in (a, b)}
+        number = plugin.translator.workers.get
+
+        def reported() -> int:
+            return sum(
+                len(event.fetches)
+                for event in decode(plugin.recording.fetch()).events()
+                if isinstance(event, ev.ArraysMoved)
+            )
+
+        await until(lambda: reported() >= sum(map(len, logs.values())))
+        made = {
+            (number(address), number(entry["who"]), entry["stop"] - entry["start"], entry["total"])
+            for address, log in logs.items()
+            for entry in log
+        }
+        known = {plugin.translator.tasks.get(each.key) for each in (*left, *right)}
+        fetches = list((await saved(handle, tmp_path)).fetches())
+    assert {(f.worker, f.source, f.seconds, f.nbytes) for f in fetches} == made
+    arrays = [array for fetch in fetches for array, _ in fetch.arrays]
+    # One side of each sum came from the other worker.
+    assert len(arrays) == len(sums)
+    assert set(arrays) <= known
+
+
 @cluster_test()
 async def test_the_graph_of_a_run_has_its_keys_sizes_and_times(c, s, a, b, tmp_path):
     async with installed(c, s, trace="memory") as (handle, _):

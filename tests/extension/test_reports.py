@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from dask_mlsched.extension.fetches import Fetched
 from dask_mlsched.extension.reports import Report, Reports
 
 A, B = "tcp://a:1", "tcp://b:1"
@@ -55,6 +56,23 @@ def test_a_report_brings_moves_and_totals():
     assert reports.totals == {A: TOTALS}
     assert reports.resident_bytes == {A: 24}
     assert (reports.received, reports.lost, reports.repeated) == (2, 0, 0)
+
+
+def test_a_report_brings_what_was_fetched():
+    reports = Reports()
+    fetches = [[B, 0.5, [["x", 8], [("y", 1), 16]]], ["tcp://gone:1", 0, [["z", 0]]]]
+    _, taken = take_all(reports, hello(), report(1, moves=[], fetches=fetches))
+    assert taken is not None
+    assert taken.fetches == (
+        Fetched(B, 0.5, (("x", 8), (("y", 1), 16))),
+        Fetched("tcp://gone:1", 0.0, (("z", 0),)),
+    )
+
+
+def test_a_worker_that_says_nothing_of_fetches_has_none():
+    _, taken = take_all(Reports(), hello(), report(1))
+    assert taken is not None
+    assert taken.fetches == ()
 
 
 def test_a_snapshot_takes_the_place_of_the_last_one():
@@ -152,6 +170,13 @@ def test_an_error_on_a_worker_is_counted_and_told():
         report(1, moves=[["k", "load", 8, -1]]),
         report(1, moves=[["k", "load", "8", 1]]),
         report(1, moves=[[{}, "load", 8, 1]]),
+        report(1, fetches=None),
+        report(1, fetches=[[B, 0.5]]),
+        report(1, fetches=[[7, 0.5, []]]),
+        report(1, fetches=[[B, -0.5, []]]),
+        report(1, fetches=[[B, float("nan"), []]]),
+        report(1, fetches=[[B, 0.5, [["x", -8]]]]),
+        report(1, fetches=[[B, 0.5, [[{}, 8]]]]),
         report(1, resident_bytes=None),
         report(1, totals=[1, 2]),
         report(1, totals={"loads": "many"}),

@@ -13,6 +13,7 @@ from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.controller import Controller
 from dask_mlsched.core.graph import TaskState
 from dask_mlsched.extension import parking
+from dask_mlsched.extension.fetches import Fetched
 from dask_mlsched.extension.translator import Translator
 
 
@@ -305,6 +306,29 @@ def test_each_copy_is_passed_on_by_itself(translator, monkeypatch):
     (event,) = handled
     assert event.copies == ((x, False, 8, 0.1), (-1, True, 9, 0.25))
     assert (event.moves, event.nbytes, event.seconds) == (((x, False),), 17, 0.35)
+
+
+def test_what_was_fetched_is_passed_on_and_changes_nothing(translator):
+    x = computed(translator, "x", 8)
+    translator.limit_seen("a", 100)
+    device = translator.controller.devices[translator.worker(A)]
+    b = translator.worker(B)
+    before = list(device.residency), device.bandwidth
+    handled: list[Any] = []
+    handle = translator.controller.handle
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            translator.controller, "handle", lambda event: (handled.append(event), handle(event))
+        )
+        fetches = [
+            Fetched("b", 0.25, (("x", 8), ("unknown", 9))),
+            Fetched("gone", 0.5, (("x", 8),)),
+        ]
+        translator.moved("a", [], fetches)
+    (event,) = handled
+    assert event.fetches == ((b, 0.25, ((x, 8), (-1, 9))), (-1, 0.5, ((x, 8),)))
+    assert (event.moves, event.copies, event.nbytes, event.seconds) == ((), (), 0, 0.0)
+    assert (list(device.residency), device.bandwidth) == before
 
 
 def test_a_snapshot_takes_the_place_of_the_picture(translator):

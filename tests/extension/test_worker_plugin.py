@@ -13,6 +13,7 @@ from distributed import Client, LocalCluster, Worker
 
 from dask_mlsched.extension import worker_plugin
 from dask_mlsched.extension.cluster import LocalDeviceCluster
+from dask_mlsched.extension.fetches import FetchLog
 from dask_mlsched.extension.tiers import Tier
 from dask_mlsched.extension.worker_plugin import (
     NAME,
@@ -149,7 +150,7 @@ def test_moves_of_one_turn_of_the_loop_share_a_report(client: Client, worker: Wo
 
 
 def test_a_report_is_bounded(client: Client, worker: Worker, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(worker_plugin, "_MOVES_PER_MESSAGE", 7)
+    monkeypatch.setattr(worker_plugin, "_ROWS_PER_MESSAGE", 7)
     register(client, MLWorkerPlugin(snapshot_interval=100))
 
     def insert() -> None:
@@ -160,6 +161,47 @@ def test_a_report_is_bounded(client: Client, worker: Worker, monkeypatch: pytest
 
     worker.loop.add_callback(insert)
     assert [len(msg["moves"]) for msg in wait_for_moves(client, 20)] == [7, 7, 6]
+
+
+def test_what_comes_from_another_worker_is_reported_without_any_move():
+    settings = {"device_memory_limit": 80_000, "bandwidth": "10GB/s", "latency": "1us"}
+    with LocalDeviceCluster(2, **settings, **QUIET) as cluster, Client(cluster) as client:
+        before, after = (each.address for each in cluster.workers.values())
+        # What came before the plugin did is not its business.
+        early = client.submit(np.full, 100, 1, dtype="f8", key="early", workers=[before])
+        client.submit(np.sum, early, workers=[after]).result()
+        register(client)
+        kept = [
+            client.submit(np.full, 100 * n, n, dtype="f8", key=f"x-{n}", workers=[before])
+            for n in (1, 2, 3)
+        ]
+        client.submit(lambda *arrays: len(arrays), *kept, workers=[after]).result()
+        reports = events(client, "report")
+        fetches = [fetch for msg in reports for fetch in msg["fetches"]]
+        arrays = [array for _, _, arrays in fetches for array in arrays]
+        assert sorted(arrays) == [("x-1", 800), ("x-2", 1600), ("x-3", 2400)]
+        assert {source for source, _, _ in fetches} == {before}
+        assert all(0 < seconds < 10 for _, seconds, _ in fetches)
+        assert {msg["worker"] for msg in reports} == {after}
+        assert moves_of(reports) == []
+        client.unregister_worker_plugin(NAME)
+
+
+def test_a_log_that_cannot_be_read_does_not_keep_arrays_from_coming(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def broken(self: FetchLog) -> list[Any]:
+        raise KeyError("who")
+
+    monkeypatch.setattr(FetchLog, "news", broken)
+    with LocalDeviceCluster(2, **DEVICE, **QUIET) as cluster, Client(cluster) as client:
+        register(client)
+        first, second = (each.address for each in cluster.workers.values())
+        x = client.submit(np.ones, 10, key="x", workers=[first])
+        assert client.submit(np.sum, x, workers=[second]).result() == 10
+        (error,) = events(client, "error")
+        assert (error["where"], error["error"]) == ("fetches", "KeyError('who')")
+        client.unregister_worker_plugin(NAME)
 
 
 def test_moves_of_other_threads_are_reported(client: Client, worker: Worker):
