@@ -227,19 +227,19 @@ def forward(network: Network, x: Floats, out: Floats) -> None:
     h2 = np.empty(b2.size, np.float32)
     for a in range(x.shape[0]):
         f, g = b3[0], b3[1]
-        # All comparisons are false for NaN, so that it stays what it is.
+        # Compiled as written, `min` and `max` keep their first argument if it is NaN.
         for j in range(z.size):
             value = (x[a, j] - mean[j]) / scale[j]
-            value = _CLIP if value > _CLIP else value
-            value = -_CLIP if value < -_CLIP else value
+            value = min(value, _CLIP)
+            value = max(value, -_CLIP)
             z[j] = value
             f += value * skip[j]
         _layer(z, w1, b1, h1)
         for j in range(h1.size):
-            h1[j] = _ZERO if h1[j] < _ZERO else h1[j]
+            h1[j] = max(h1[j], _ZERO)
         _layer(h1, w2, b2, h2)
         for j in range(h2.size):
-            value = _ZERO if h2[j] < _ZERO else h2[j]
+            value = max(h2[j], _ZERO)
             f += value * w3[j, 0]
             g += value * w3[j, 1]
         out[a, 0] = f
