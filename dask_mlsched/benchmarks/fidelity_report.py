@@ -168,6 +168,7 @@ def _run(run: Run) -> dict[str, Any]:
         "fitted": {
             "load": _fit(run.calibration.load),
             "evict": _fit(run.calibration.evict),
+            "send": _fit(run.calibration.send),
             "message": machine.costs.message,
             "decision": machine.costs.decision,
             "task": machine.costs.task,

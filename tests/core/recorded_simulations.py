@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
+from unittest import mock
 
 import numpy as np
 
-from dask_mlsched.core import policies
+from dask_mlsched.core import events as ev
+from dask_mlsched.core import policies, simulator
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.costs import CopyCost, Costs
 from dask_mlsched.core.dag import Dag, DagTask
@@ -56,6 +61,31 @@ def recorded(
     """Simulate a policy, and record what its controller is told and says."""
     run, data = recorded_bytes(dag, machine, policy, **settings)
     return run, decode(data)
+
+
+@contextmanager
+def reporting_fetches() -> Iterator[list[tuple[int, int, int]]]:
+    """Have simulated workers report what they fetch, as real ones do; yield (from, to, array)."""
+    kind = simulator._Simulation
+    at, receive = kind.at, kind._receive
+    asked: dict[tuple[int, int], tuple[int, float]] = {}
+    sent: list[tuple[int, int, int]] = []
+
+    def noting_at(self: Any, time: float, action: Callable[..., None], *arguments: int) -> None:
+        if getattr(action, "__func__", None) is reporting_receive:
+            _, array = arguments
+            asked[arguments] = min(self._holders[array]), self.now  # type: ignore[index]
+        at(self, time, action, *arguments)
+
+    def reporting_receive(self: Any, name: int, array: int) -> None:
+        source, since = asked.pop((name, array))
+        sent.append((source, name, array))
+        fetches = ((source, self.now - since, ((array, self.nbytes[array]),)),)
+        self.controller.handle(ev.ArraysMoved(self.now, name, (), 0, 0.0, (), fetches))
+        receive(self, name, array)
+
+    with mock.patch.multiple(kind, at=noting_at, _receive=reporting_receive):
+        yield sent
 
 
 def recorded_bytes(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from core.recorded import RecordedDask
-from core.recorded_simulations import COSTS, block_product, recorded
+from core.recorded_simulations import COSTS, block_product, recorded, reporting_fetches
 from dask_mlsched.core.calibration import Calibration, calibrate, repeat, with_costs
 from dask_mlsched.core.costs import CopyCost, Costs
 from dask_mlsched.core.machine import Machine, SimulationError
@@ -94,6 +94,30 @@ def test_each_direction_has_its_own_cost(policy: str):
         assert fit.cost.bandwidth == pytest.approx(cost.bandwidth, rel=1e-6)
         assert fit.cost.latency == pytest.approx(cost.latency, rel=1e-3)
         assert fit.error < 1e-6
+
+
+@pytest.mark.parametrize("policy", ["stock", "greedy"])
+def test_so_has_sending_if_workers_have_said_what_they_fetched(policy: str):
+    costs = replace(COSTS, send=CopyCost(5e6, 1e-2))
+    machine = Machine(limit=4_000_000, workers=3, costs=costs)
+    with reporting_fetches():
+        run, trace = recorded(DAG, machine, policy)
+    found = calibrate(trace)
+    assert found.send is not None
+    assert found.machine.costs.send == found.send.cost
+    assert found.send.cost.bandwidth == pytest.approx(5e6, rel=0.1)
+    assert found.live.bytes_sent == run.bytes_sent
+    figures = repeat(found).figures
+    assert figures.bytes_sent == run.bytes_sent
+    assert figures.makespan == pytest.approx(found.live.makespan, rel=0.1)
+
+
+def test_sending_in_a_trace_that_does_not_tell_has_the_assumed_bandwidth():
+    machine = replace(MACHINE, workers=2)
+    found = calibrated("greedy", machine, network_bandwidth=5e6)
+    assert found.send is None
+    assert found.machine.costs.send == CopyCost(5e6)
+    assert found.live.bytes_sent == 0
 
 
 @pytest.mark.parametrize("message", [1e-3, 2e-3, 4e-3])
