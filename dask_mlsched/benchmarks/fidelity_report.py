@@ -75,6 +75,22 @@ def verdicts(fidelity: Fidelity) -> list[str]:
             f"foretold: median error {foretold.median:.1%}, rank correlation "
             f"{_number(foretold.correlation)}; event loops took {share:.0%} of the makespan"
         ),
+        *_sent(fidelity),
+    ]
+
+
+def _sent(fidelity: Fidelity) -> list[str]:
+    """Say how well what went from worker to worker is foretold, if anything did."""
+    sent = sum(run.live.bytes_sent for run in fidelity.runs)
+    if not sent:
+        return []
+    again = sum(run.calibration.sent_again for run in fidelity.runs)
+    column = fidelity.column("bytes_sent")
+    return [
+        (
+            f"bytes sent between workers: median error {column.median:.1%}; {again / sent:.1%} of "
+            "them to workers that had held them before"
+        )
     ]
 
 
@@ -138,6 +154,7 @@ def as_json(fidelity: Fidelity) -> dict[str, Any]:
         "versions": versions(),
         "summary": {
             **{name: _column(fidelity.column(name)) for name in _FIGURES},
+            "bytes_sent": _column(fidelity.column("bytes_sent")),
             "makespan_foretold": _column(fidelity.column("makespan", foretold=True)),
             "replayed_exactly": fidelity.replayed_exactly,
             "runs": len(fidelity.runs),
@@ -162,6 +179,7 @@ def _run(run: Run) -> dict[str, Any]:
         "live": asdict(run.live),
         "simulated": asdict(run.simulated),
         "foretold": asdict(run.foretold),
+        "sent_again": run.calibration.sent_again,
         "differences": run.differences,
         "replay_problem": run.replay_problem,
         "overhead_share": run.overhead_share,

@@ -19,7 +19,7 @@ from dask_mlsched.core.machine import Machine, SimulationError
 from dask_mlsched.core.overheads import overheads
 from dask_mlsched.core.planners.taken import Differences
 from dask_mlsched.core.planners.taken import Taken as TakenPlanner
-from dask_mlsched.core.sends import fit_sends
+from dask_mlsched.core.sends import bytes_sent_again, fit_sends
 from dask_mlsched.core.simulator import SimulatedRun, simulate
 from dask_mlsched.core.taken import Taken, taken
 from dask_mlsched.core.trace import Copy, Fetch, Trace
@@ -53,6 +53,8 @@ class Calibration:
     send: CopyFit | None
     #: What was measured.
     live: Figures
+    #: Bytes that workers fetched although they had held them before; see `bytes_sent_again`.
+    sent_again: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,9 @@ def calibrate(trace: Trace, name: str = "trace") -> Calibration:
     )
     stock = trace.header.policy == "stock" or trace.header.mode != "manage"
     live = _live(trace, copies, fetches)
-    return Calibration(decisions, machine, settings, stock, load, evict, send, live)
+    return Calibration(
+        decisions, machine, settings, stock, load, evict, send, live, bytes_sent_again(trace)
+    )
 
 
 def repeat(calibration: Calibration, machine: Machine | None = None) -> Repetition:

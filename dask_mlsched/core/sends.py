@@ -14,8 +14,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from dask_mlsched.core import events as ev
 from dask_mlsched.core.costs import CopyCost, CopyFit
-from dask_mlsched.core.trace import Copy, Fetch
+from dask_mlsched.core.trace import Copy, Fetch, Trace
 
 #: This share of the answers is quicker than the line.
 _QUICK: Final = 0.25
@@ -42,6 +43,31 @@ def fit_sends(fetches: Sequence[Fetch], copies: Sequence[Copy]) -> CopyFit | Non
     slope, latency = _line(x[kept], y[kept])
     error = float(np.median(np.abs(latency + slope * x - y) / y))
     return CopyFit(CopyCost(bandwidth=1 / slope, latency=latency), error, len(x))
+
+
+def bytes_sent_again(trace: Trace) -> int:
+    """Sum what workers fetched although they had made or fetched it before.
+
+    It was dropped in between: Dask's Active Memory Manager thins out, every other second, what
+    several workers hold and no task on its way needs. A trace tells of that only so.
+    """
+    holders: dict[int, set[int]] = {}
+    where: dict[int, int] = {}
+    again = 0
+    for event in trace.events():
+        match event:
+            case ev.TaskStarted(task=task, worker=worker):
+                where[task] = worker
+            case ev.TaskFinished(task=task) if task in where:
+                holders[task] = {where[task]}
+            case ev.ArrayReleased(task=task):
+                holders.pop(task, None)
+            case ev.ArraysMoved(worker=worker, fetches=fetches):
+                for array, nbytes in (pair for _, _, arrays in fetches for pair in arrays):
+                    if worker in holders.setdefault(array, set()) and array >= 0:
+                        again += nbytes
+                    holders[array].add(worker)
+    return again
 
 
 def _samples(fetches: Sequence[Fetch], copies: Sequence[Copy]) -> Iterator[tuple[int, float]]:

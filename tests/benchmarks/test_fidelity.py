@@ -180,6 +180,22 @@ def test_aims_are_met_up_to_their_limits(compared: Fidelity):
     assert first[3] == "makespan: rank correlation –, aim 0.9: missed"
 
 
+def test_what_was_sent_between_workers_has_a_line_if_anything_was(compared: Fidelity):
+    assert not any("between workers" in line for line in fidelity_report.verdicts(compared))
+    figures = Figures(1.0, 1, 1, bytes_sent=200), Figures(1.0, 1, 1, bytes_sent=190)
+    (first, *others) = with_figures(compared, *[figures] * 3).runs
+    first = replace(first, calibration=replace(first.calibration, sent_again=30))
+    changed = Fidelity([first, *others])
+    *_, line = fidelity_report.verdicts(changed)
+    assert line == (
+        "bytes sent between workers: median error 5.0%; 5.0% of them to workers that had held "
+        "them before"
+    )
+    found = fidelity_report.as_json(changed)
+    assert found["summary"]["bytes_sent"]["median_error"] == pytest.approx(0.05)
+    assert [run["sent_again"] for run in found["runs"]] == [30, 0, 0]
+
+
 def test_the_table_fits_a_page(compared: Fidelity):
     out = StringIO()
     Console(file=out, width=110).print(fidelity_report.table(compared))

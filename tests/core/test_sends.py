@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.recorded_simulations import COSTS, block_product, recorded, reporting_fetches
+from dask_mlsched.core import events as ev
+from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.costs import CopyCost
 from dask_mlsched.core.machine import Machine
-from dask_mlsched.core.sends import fit_sends
-from dask_mlsched.core.trace import Copy, Fetch
+from dask_mlsched.core.sends import bytes_sent_again, fit_sends
+from dask_mlsched.core.trace import Copy, Fetch, Header, Step, Trace
 
 SEND = CopyCost(bandwidth=5e7, latency=1e-3)
 
@@ -138,6 +140,53 @@ def test_answers_that_carried_nothing_or_took_no_time_say_nothing():
 
 def test_a_load_longer_than_its_answer_leaves_no_sample():
     assert fit_sends([fetch(1.0, 100, 0.01)], [load(1.0, 0.02)]) is None
+
+
+# What was sent again
+
+
+def told(*events: ev.Event) -> Trace:
+    return Trace(Header("1", 0.0, "greedy", "manage", Settings()), tuple(map(Step, events)))
+
+
+def made(task: int, worker: int) -> list[ev.Event]:
+    return [ev.TaskStarted(0.0, task, worker), ev.TaskFinished(0.0, task, 10, 0.1)]
+
+
+def got(worker: int, *arrays: int) -> ev.Event:
+    answer = 7, 0.1, tuple((array, 10 + array) for array in arrays)
+    return ev.ArraysMoved(1.0, worker, (), 0, 0.0, (), (answer,))
+
+
+def test_what_a_worker_had_neither_made_nor_fetched_it_is_sent_for_the_first_time():
+    assert bytes_sent_again(told(*made(1, 0), *made(2, 1), got(0, 2), got(1, 1), got(2, 1, 2))) == 0
+
+
+def test_what_it_had_fetched_it_is_sent_again():
+    assert bytes_sent_again(told(*made(1, 0), got(1, 1), got(2, 1), got(1, 1), got(1, 1))) == 22
+
+
+def test_so_is_what_it_had_made_itself():
+    assert bytes_sent_again(told(*made(1, 0), got(1, 1), got(0, 1))) == 11
+
+
+def test_an_array_that_was_released_and_made_again_is_another_one():
+    released = ev.ArrayReleased(2.0, 1)
+    assert bytes_sent_again(told(*made(1, 0), got(1, 1), released, *made(1, 2), got(1, 1))) == 0
+
+
+def test_arrays_that_are_not_known_are_not_told_apart():
+    assert bytes_sent_again(told(got(1, -1), got(1, -1))) == 0
+
+
+def test_a_simulated_worker_drops_nothing_that_is_needed_again():
+    with reporting_fetches() as sent:
+        trace = recorded(block_product(4), Machine(500_000, workers=3, costs=COSTS), "greedy")[1]
+    assert sent
+    assert bytes_sent_again(trace) == 0
+
+
+# Simulated runs
 
 
 @pytest.mark.parametrize("policy", ["stock", "greedy", "darts"])
