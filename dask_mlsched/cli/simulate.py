@@ -98,7 +98,7 @@ _MESSAGE = Checked("duration", lambda text: parse_duration("--message", text))
 @click.option(
     "--network-bandwidth",
     type=_NETWORK,
-    help="From one worker to another. Default: 1GB/s, or what was assumed in the trace.",
+    help="From one worker to another. Default: 1GB/s, or as fitted to the trace.",
 )
 @click.option("--workers", type=COUNT, help="Default: 1, or the trace's.")
 @click.option("--threads", type=COUNT, help="Of each worker. Default: 1, or the trace's.")
