@@ -36,13 +36,13 @@ Reason: TypeAlias = Literal[
 ]
 
 #: So many dependents of one running task are looked at as successors to wait for.
-_SUCCESSORS: Final = 32
+SUCCESSORS: Final = 32
 
 #: So many tasks in Dask's order stand beside a policy's own view of the parked tasks.
-_IN_ORDER: Final = 4
+IN_ORDER: Final = 4
 
 #: Fetching from another worker takes this long however little it is, as work stealing has it.
-_SENDING_SECONDS: Final = 0.01
+SENDING_SECONDS: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +283,7 @@ class Chooser:
                 tasks = level.sample(self._rng, count)
             else:
                 tasks = level.nearest(worker, count)
-                tasks += [t for t in level.in_order(worker, _IN_ORDER) if t not in tasks]
+                tasks += [t for t in level.in_order(worker, IN_ORDER) if t not in tasks]
         return tasks or self._from_elsewhere(level, worker, now)
 
     def _from_elsewhere(self, level: ParkedTasks, worker: int, now: float) -> list[int]:
@@ -295,7 +295,7 @@ class Chooser:
         home = level.busiest_home(besides=worker)
         if home is None:
             return []
-        tasks = level.at_home_in_order(home, _IN_ORDER)
+        tasks = level.at_home_in_order(home, IN_ORDER)
         bytes_to_send = {task: self._bytes_to_send(task, worker) for task in tasks}
         task = min(tasks, key=lambda t: (bytes_to_send[t], graph.order(t)))
         nothing_to_send = not bytes_to_send[task]
@@ -312,7 +312,7 @@ class Chooser:
             waiting = level.home_count(home) - max(0, there.threads - len(there.in_flight))
             waiting_there = waiting / there.threads * seconds
             sending = bytes_to_send[task] / self._settings.network_bandwidth
-            sending += 0.0 if nothing_to_send else _SENDING_SECONDS
+            sending += 0.0 if nothing_to_send else SENDING_SECONDS
             if sending > waiting_there:
                 return []
         return [task]
@@ -385,7 +385,7 @@ class Chooser:
                 if graph.priority[successor][0] > user_priority:
                     continue  # once ready, it would still stand behind the tasks at hand
                 looked_at += 1
-                if looked_at > _SUCCESSORS:
+                if looked_at > SUCCESSORS:
                     break
                 missing = 0
                 for dep in graph.dependencies[successor]:

@@ -36,13 +36,13 @@ from dask_mlsched.core.policies import Policy
 #: A scheduler and a worker take about this many seconds to tell of a finished task and to send
 #: the next one. While everything fits in the fast tier, a worker may have more tasks than
 #: threads and lookahead, as long as all of them together are expected to take less than that.
-_ROUND_TRIP: Final = 0.010
+ROUND_TRIP: Final = 0.010
 
 #: So many tasks at most beyond the threads for that reason.
-_BRIDGE: Final = 16
+BRIDGE: Final = 16
 
 #: So many holders of one array are looked at to find a task's home.
-_HOLDERS: Final = 16
+HOLDERS: Final = 16
 
 _WAITING, _PARKED, _SENT, _RUNNING, _COMPUTED = (
     TaskState.WAITING,
@@ -229,7 +229,7 @@ class Controller:
         held: dict[int, int] = {}
         for dep in graph.dependencies[task]:
             nbytes = graph.nbytes[dep]
-            for worker, _ in zip(graph.holders[dep], range(_HOLDERS), strict=False):
+            for worker, _ in zip(graph.holders[dep], range(HOLDERS), strict=False):
                 held[worker] = held.get(worker, 0) + nbytes
         # Not a paused worker: until it resumes, nobody would take the task.
         homes = [worker for worker in held if not self.devices[worker].paused]
@@ -540,7 +540,7 @@ class Controller:
         device = self.devices[worker]
         if not self.chooser.fits or device.paused or not device.residency.all_resident:
             return False
-        if len(device.in_flight) >= device.threads + _BRIDGE:
+        if len(device.in_flight) >= device.threads + BRIDGE:
             return False
         seconds = 0.0
         for task in device.in_flight:
@@ -548,7 +548,7 @@ class Controller:
             if not statistics.finished:
                 return False
             seconds += statistics.seconds
-        return seconds < _ROUND_TRIP * device.threads
+        return seconds < ROUND_TRIP * device.threads
 
     def _place_in_line(self, worker: int) -> tuple[float, float, int]:
         device = self.devices[worker]

@@ -7,7 +7,7 @@ import math
 from dask_mlsched.core.residency import Residency
 
 #: Reports of copies smaller than this say more about latency than about bandwidth.
-_MEASURABLE_BYTES = 4096
+MEASURABLE_BYTES = 4096
 
 
 class Device:
@@ -55,7 +55,7 @@ class Device:
 
     def copied(self, nbytes: int, seconds: float) -> None:
         """Learn the copy speed from a report."""
-        if nbytes < _MEASURABLE_BYTES or not 0 < seconds < math.inf:
+        if nbytes < MEASURABLE_BYTES or not 0 < seconds < math.inf:
             return
         # A mean that forgets over some ten reports: the speed depends on who else copies.
         self._copied_bytes = 0.9 * self._copied_bytes + nbytes

@@ -22,7 +22,7 @@ from dask_mlsched.core.residency import Residency
 
 #: So many of the arrays that were used longest ago are looked at for one victim, and so many
 #: readers of each that are not parked.
-_LOOKED_AT: Final = 64
+LOOKED_AT: Final = 64
 
 
 #: Places of next uses: later than any priority, and earlier.
@@ -162,7 +162,7 @@ class NextUse:
 
     def victim(self, pressure: Pressure) -> int | None:
         """Name the array that costs least to do without."""
-        arrays = islice(pressure.evictable(), _LOOKED_AT)
+        arrays = islice(pressure.evictable(), LOOKED_AT)
         return min(arrays, key=lambda array: self._cost(pressure, array), default=None)
 
     def _cost(self, pressure: Pressure, array: int) -> tuple[float, Priority]:
@@ -180,7 +180,7 @@ def next_reader(graph: TaskGraph, array: int) -> tuple[float, Priority]:
     The place is minus the reader's priority: of two uses that are as near, the larger is earlier.
     """
     nearest, place = 0.0, _NEVER
-    for task in islice(graph.dependents[array], _LOOKED_AT):
+    for task in islice(graph.dependents[array], LOOKED_AT):
         state = graph.state[task]
         if state in (TaskState.SENT, TaskState.RUNNING):
             return 1.0, _NOW

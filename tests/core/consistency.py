@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dask_mlsched.core.controller import _BRIDGE, _HOLDERS, WIDE, Controller
+from dask_mlsched.core.controller import BRIDGE, HOLDERS, WIDE, Controller
 from dask_mlsched.core.graph import TaskGraph, TaskState
 from dask_mlsched.core.residency import Residency
 
@@ -75,7 +75,7 @@ def check_slots(controller: Controller) -> None:
     assert set(controller._where) == on_a_worker
     with_room = set()
     for worker, device in controller.devices.items():
-        assert len(device.in_flight) <= device.threads + max(settings.lookahead, _BRIDGE)
+        assert len(device.in_flight) <= device.threads + max(settings.lookahead, BRIDGE)
         assert all(controller._where[task] == worker for task in device.in_flight)
         if not device.paused and len(device.in_flight) < device.threads + settings.lookahead:
             with_room.add(worker)
@@ -108,7 +108,7 @@ def check_parked(controller: Controller) -> None:
 def is_followed_exactly(graph: TaskGraph, task: int) -> bool:
     """Whether the missing bytes of a parked task are exact: no input is wide or on many workers."""
     return graph.unfinished[task] == 0 and all(
-        len(graph.dependents[dep]) <= WIDE and len(graph.holders[dep]) <= _HOLDERS
+        len(graph.dependents[dep]) <= WIDE and len(graph.holders[dep]) <= HOLDERS
         for dep in graph.dependencies[task]
     )
 

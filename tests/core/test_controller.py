@@ -13,7 +13,7 @@ from core.graphs import Drawn, gemm
 from core.scripted import Scripted, first, hold
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.chooser import Settings
-from dask_mlsched.core.controller import _BRIDGE, WIDE, Controller, IllegalEvent
+from dask_mlsched.core.controller import BRIDGE, WIDE, Controller, IllegalEvent
 from dask_mlsched.core.graph import TaskState
 from dask_mlsched.core.policies import Greedy, GreedyHold, Situation
 
@@ -310,7 +310,7 @@ def in_flight_after_the_first(seconds: float, limit: int = 1000, **settings: flo
         (0.020, 1),
         (0.006, 2),  # 6 ms are too short for the way there and back, 12 ms are not
         (0.003, 4),
-        (0.0, 1 + _BRIDGE),
+        (0.0, 1 + BRIDGE),
     ],
 )
 def test_where_everything_fits_short_tasks_bridge_the_way_to_the_worker_and_back(

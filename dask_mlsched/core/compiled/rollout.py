@@ -1,0 +1,157 @@
+"""A compiled run of one DAG, from Python: lay it out, let it run, read the figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from dask_mlsched.core.chooser import Settings
+from dask_mlsched.core.compiled import engine
+from dask_mlsched.core.compiled.tables import (
+    GREEDY,
+    GREEDY_HOLD,
+    LRU,
+    LUF,
+    NEXT_USE,
+    ORDER,
+    Tables,
+    lay_out,
+)
+from dask_mlsched.core.dag import Booleans, Dag, Floats, Integers
+from dask_mlsched.core.machine import Machine, SimulationError
+
+#: Policies by their names, with the longest shortlist each asks for; None is Dask's order.
+POLICIES: Final[dict[str | None, tuple[int, int]]] = {
+    None: (ORDER, 1),
+    "greedy": (GREEDY, 4),
+    "greedy-hold": (GREEDY_HOLD, 4),
+}
+
+EVICTIONS: Final = {"lru": LRU, "luf": LUF, "next-use": NEXT_USE}
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a run came to."""
+
+    #: Seconds until the last task has ended.
+    makespan: float
+    bytes_loaded: int
+    bytes_evicted: int
+    #: Bytes that went from one worker to another.
+    bytes_sent: int
+    decisions: int
+    holds: int
+    hold_seconds: float
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes between the tiers, in both directions."""
+        return self.bytes_loaded + self.bytes_evicted
+
+
+class Rollout:
+    """One run of a DAG, as `simulator.simulate` has it, but for `overlap`.
+
+    Parameters
+    ----------
+    dag, machine, settings
+        What is run, on what, and how the controller is set.
+    order
+        [n] place of each task in Dask's order, no two the same.
+    policy
+        One of `POLICIES`.
+    rng
+        Draws the noise on compute times; None for no noise.
+    log
+        Whether to note each load and eviction.
+
+    Raises
+    ------
+    SimulationError
+        If a task does not fit the machine, or the machine overlaps copies and computing.
+    """
+
+    #: The arrays by name; they are the run's own, and change as it goes on.
+    arrays: dict[str, np.ndarray[Any, Any]]
+
+    def __init__(
+        self,
+        dag: Dag,
+        machine: Machine,
+        settings: Settings,
+        order: Integers,
+        policy: str | None = "greedy",
+        *,
+        rng: np.random.Generator | None = None,
+        log: bool = False,
+    ) -> None:
+        number, shortlist = POLICIES[policy]
+        noise = machine.costs.noise * rng.standard_normal(len(dag)) if rng is not None else 0.0
+        seconds: Floats = dag.seconds * np.exp(noise)
+        self.arrays = lay_out(
+            dag,
+            machine,
+            settings,
+            order,
+            policy=number,
+            may_hold=False,
+            eviction=EVICTIONS[settings.eviction],
+            shortlist=shortlist,
+            seconds=seconds,
+            columns=1,
+            log=log,
+        )
+        self._machine = machine
+        self._tables = Tables(self.arrays)
+        engine.begin(self._tables, _writable(dag.given))
+
+    def run(self) -> Figures:
+        """Run to the end.
+
+        Raises
+        ------
+        SimulationError
+            If the slow tier overflows.
+        """
+        while (status := engine.advance(self._tables, engine.NEVER)) == engine.CRAMPED:
+            self._grow()
+        if status == engine.OVERFLOWS:
+            raise SimulationError(self._overflow())
+        assert status == engine.DONE, "every task ends: the controller sees to that"
+        return self.figures()
+
+    def _grow(self) -> None:
+        for name in ("happenings", "log"):
+            old = self.arrays[name]
+            self.arrays[name] = np.concatenate([old, np.zeros_like(old)])
+        self._tables = Tables(self.arrays)
+
+    def _overflow(self) -> str:
+        worker = -1 - int(self.arrays["clock"]["at_worker"][0])
+        shelf = len(self.arrays["workers"]) + worker
+        held = int(self.arrays["shelves"]["slow_bytes"][shelf])
+        now = float(self.arrays["clock"]["now"][0])
+        return (
+            f"worker {worker} holds {held} bytes in its slow tier at {now:g} s, and its limit is "
+            f"{self._machine.slow_limit}; give it more, or more workers"
+        )
+
+    def figures(self) -> Figures:
+        """Return what the run has come to so far."""
+        clock, workers = self.arrays["clock"][0], self.arrays["workers"]
+        return Figures(
+            makespan=float(clock["makespan"]),
+            bytes_loaded=int(workers["bytes_loaded"].sum()),
+            bytes_evicted=int(workers["bytes_evicted"].sum()),
+            bytes_sent=int(clock["bytes_sent"]),
+            decisions=int(clock["runs"] + clock["holds"]),
+            holds=int(clock["holds"]),
+            hold_seconds=float(clock["hold_seconds"]),
+        )
+
+
+def _writable(flags: Booleans) -> Booleans:
+    return np.array(flags)

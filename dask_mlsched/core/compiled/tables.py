@@ -1,0 +1,412 @@
+"""The state of a compiled run as arrays, and what it is laid out from.
+
+Of `n` tasks, `m` edges, `W` workers and `P` prefixes. Each worker has two shelves of arrays: number
+`w` is what the scheduler predicts of it, number `W + w` what its store really holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final, Self, TypeAlias
+
+import numpy as np
+from numba import types
+from numba.experimental import structref
+
+from dask_mlsched.core.chooser import Settings
+from dask_mlsched.core.controller import BRIDGE
+from dask_mlsched.core.dag import Booleans, Dag, Floats, Integers
+from dask_mlsched.core.machine import Machine, SimulationError, check_fits
+
+#: Rows of one of the layouts below.
+Records: TypeAlias = Any
+
+#: What decides. The names are those of the policies, but for `ORDER`, which leaves every choice to
+#: Dask's order, and `NETWORK`, which scores features.
+ORDER: Final = 0
+GREEDY: Final = 1
+GREEDY_HOLD: Final = 2
+NETWORK: Final = 3
+
+#: What evicts.
+LRU: Final = 0
+LUF: Final = 1
+NEXT_USE: Final = 2
+
+#: Where an array is on a shelf.
+NOWHERE: Final = 0
+RESIDENT: Final = 1
+SLOW: Final = 2
+
+#: Stands for "without limit" among bytes.
+NO_LIMIT: Final = -1
+
+#: Missing bytes of a task of which no input is resident.
+FAR: Final = 2**62
+
+TASK: Final = np.dtype(
+    [
+        ("size", np.int64),  # bytes: expected since it was sent, measured since it has finished
+        ("unfinished", np.int32),  # inputs that do not exist
+        ("to_read", np.int32),  # readers that have not run
+        ("parked_readers", np.int32),
+        ("worker", np.int32),  # while it is on one, else -1
+        ("home", np.int32),  # W: no worker
+        ("fetching", np.int32),  # inputs on their way to its worker
+        ("hints", np.int32),  # victims that travel with it, from `hint_start` in `victims`
+        ("hint_start", np.int64),
+        ("pinned", np.int64),  # equal to the clock's `pins`: must not be evicted now
+        ("state", np.int8),
+        ("released", np.bool_),
+    ],
+    align=True,
+)
+
+#: One array on one shelf, in a circle of resident ones by use; see `shelves`.
+PLACE: Final = np.dtype(
+    [
+        ("older", np.int32),
+        ("younger", np.int32),
+        ("used", np.int64),  # the shelf's clock when it was used last
+        ("where", np.int8),
+        ("clean", np.bool_),  # there is a copy in the slow tier
+    ],
+    align=True,
+)
+
+SHELF: Final = np.dtype(
+    [
+        ("limit", np.int64),
+        ("resident_bytes", np.int64),
+        ("slow_bytes", np.int64),
+        ("resident", np.int64),  # how many
+        ("slow", np.int64),
+        ("clock", np.int64),  # uses so far
+    ],
+    align=True,
+)
+
+WORKER: Final = np.dtype(
+    [
+        ("near", np.int64),  # size of its heap of near tasks
+        ("last_sent", np.float64),
+        ("last_end", np.float64),
+        ("bandwidth", np.float64),
+        ("copied_bytes", np.float64),
+        ("copied_seconds", np.float64),
+        ("held_since", np.float64),  # NaN: not held
+        ("hold_until", np.float64),
+        ("free_at", np.float64),  # its event loop
+        ("moved_bytes", np.int64),  # since the last report
+        ("moved_seconds", np.float64),
+        ("bytes_loaded", np.int64),
+        ("bytes_evicted", np.int64),
+        ("in_flight", np.int32),
+        ("queued", np.int32),
+        ("waiting", np.int32),
+        ("running", np.int32),
+        ("moves", np.int32),
+        ("last_task", np.int32),  # that was sent there last, -1 before
+        ("in_line", np.bool_),  # in this pass of decisions
+    ],
+    align=True,
+)
+
+PREFIX: Final = np.dtype(
+    [
+        ("finished", np.int64),
+        ("unfinished", np.int64),
+        ("nbytes", np.float64),
+        ("seconds", np.float64),
+    ],
+    align=True,
+)
+
+HAPPENING: Final = np.dtype(
+    [
+        ("time", np.float64),
+        ("count", np.int64),
+        ("kind", np.int32),
+        ("a", np.int32),
+        ("b", np.int32),
+    ],
+    align=True,
+)
+
+#: A line of the log: what a store did for a task, -1 for none.
+MOVE: Final = np.dtype([("task", np.int32), ("array", np.int32), ("loaded", np.bool_)], align=True)
+
+CLOCK: Final = np.dtype(
+    [
+        ("now", np.float64),
+        ("count", np.int64),
+        ("happenings", np.int64),  # in the queue
+        ("logged", np.int64),
+        ("scheduler_free_at", np.float64),
+        ("pass_time", np.float64),
+        ("ended", np.int64),
+        ("started", np.int64),
+        ("parked", np.int64),
+        ("computed_bytes", np.int64),
+        ("bytes_sent", np.int64),
+        ("holds", np.int64),
+        ("hold_seconds", np.float64),
+        ("runs", np.int64),
+        ("asked", np.int64),  # decisions of the policy
+        ("pins", np.int64),
+        ("hinted", np.int64),  # victims so far
+        ("came", np.int64),  # in `came` and `gone`
+        ("gone", np.int64),
+        ("candidates", np.int64),
+        ("hold_successor", np.int64),  # -1: no hold
+        ("hold_missing", np.int64),
+        ("hold_until", np.float64),
+        ("hold_saved", np.float64),
+        ("at_worker", np.int64),  # of the decision at hand
+        ("makespan", np.float64),
+        ("stirred", np.bool_),
+        ("fits", np.bool_),
+        ("in_pass", np.bool_),
+    ],
+    align=True,
+)
+
+RULES: Final = np.dtype(
+    [
+        ("tasks", np.int64),
+        ("workers", np.int64),
+        ("threads", np.int64),
+        ("lookahead", np.int64),
+        ("policy", np.int64),
+        ("eviction", np.int64),
+        ("shortlist", np.int64),
+        ("hold_limit", np.float64),
+        ("network_bandwidth", np.float64),
+        ("keep_clean", np.bool_),  # the stores do
+        ("may_hold", np.bool_),
+        ("load_bandwidth", np.float64),
+        ("load_latency", np.float64),
+        ("evict_bandwidth", np.float64),
+        ("evict_latency", np.float64),
+        ("send_bandwidth", np.float64),
+        ("send_latency", np.float64),
+        ("message", np.float64),
+        ("decision", np.float64),
+        ("task", np.float64),
+        ("slow_limit", np.int64),
+        ("log", np.bool_),
+        ("widest", np.int64),  # most inputs of a task
+    ],
+    align=True,
+)
+
+
+@structref.register
+class _TablesType(types.StructRef):
+    def preprocess_fields(self, fields: Any) -> Any:
+        """Forget what numba knows of literal values."""
+        return tuple((name, types.unliteral(kind)) for name, kind in fields)
+
+
+class Tables(structref.StructRefProxy):
+    """All arrays of a run in one value, which compiled functions take by reference."""
+
+    #: What does not change, as in `Dag`; `order` is each task's place in Dask's order.
+    order: Integers
+    nbytes: Integers
+    seconds: Floats
+    prefix: Integers
+    starts: Integers
+    sources: Integers
+    reader_starts: Integers
+    readers: Integers
+    wanted: Booleans
+    #: [n, 2] how far each task is from the first and from the last ones, from 0 to 1.
+    levels: Floats
+    rules: Records  # [1]
+    #: What does.
+    clock: Records  # [1]
+    tasks: Records  # [n]
+    prefixes: Records  # [P]
+    workers: Records  # [W]
+    shelves: Records  # [2 W]
+    places: Records  # [2 W, n + 1]
+    #: Parked tasks with some input resident on a worker, by missing bytes: heap, index, key [W, n].
+    near_heap: Integers
+    near_place: Integers
+    missing: Integers
+    #: Parked tasks by home: heaps [W + 1, n], indexes [n], sizes [W + 1].
+    home_heap: Integers
+    home_place: Integers
+    homes: Integers
+    #: Of each worker: tasks sent, and when [W, Q]; those there to run, and those that wait for
+    #: arrays, in the order of arrival.
+    in_flight: Integers
+    sent_at: Floats
+    queue: Integers
+    waiting: Integers
+    #: Victims of all hints, one after the other and round again.
+    victims: Integers
+    #: [W, …] moves since the last report: array + 1 for a load, minus that for an eviction.
+    moves: Integers
+    #: [n, ceil(W / 64)] bits: workers that hold an array, as predicted, and really.
+    expected_on: Records
+    held_by: Records
+    #: What happens next, as a heap.
+    happenings: Records
+    #: What the stores did; [0] if nobody asks.
+    log: Records
+    #: [n] when each task took its thread, and gave it back; tasks in the order in which they began.
+    begun: Floats
+    done: Floats
+    begun_order: Integers
+    #: What moved in the last step; the shortlist of the decision at hand, and room to work.
+    came: Integers
+    gone: Integers
+    candidates: Integers
+    candidate_missing: Integers
+    frontier: Integers
+    scratch: Integers
+    held_bytes: Integers  # [W]
+    #: [A, F] features of the decision at hand, [A, 2] what the network makes of them.
+    features: Floats
+    scores: Floats
+
+    def __new__(cls, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Self:
+        """Hold the arrays, one for each name of `FIELDS`; they are not copied."""
+        made: Self = structref.StructRefProxy.__new__(cls, *(arrays[name] for name in FIELDS))
+        return made
+
+
+#: The names of all arrays.
+FIELDS: Final = tuple(Tables.__annotations__)
+
+structref.define_proxy(Tables, _TablesType, list(FIELDS))
+
+#: Most rows of a decision: the longest shortlist, what stands in order beside it, and HOLD.
+MOST_CANDIDATES: Final = 40
+
+
+def lay_out(
+    dag: Dag,
+    machine: Machine,
+    settings: Settings,
+    order: Integers,
+    *,
+    policy: int,
+    may_hold: bool,
+    eviction: int,
+    shortlist: int,
+    seconds: Floats,
+    columns: int,
+    log: bool,
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Make all arrays for a run that has not begun.
+
+    Raises
+    ------
+    SimulationError
+        If a task does not fit the machine.
+    ValueError
+        If two tasks have one place in the order.
+    """
+    check_fits(dag, machine.limit)
+    if machine.overlap:
+        msg = "overlap is not compiled; expected overlap=False, or take simulator.simulate"
+        raise SimulationError(msg)
+    n, w = len(dag), machine.workers
+    if len(np.unique(order)) != n:
+        msg = f"{n} tasks have {len(np.unique(order))} places in Dask's order; expected one each"
+        raise ValueError(msg)
+    most = machine.threads + settings.lookahead + BRIDGE + 1
+    widest = int(np.max(np.diff(dag.starts), initial=0))
+    moves = n + 2 * most * (widest + 1)
+    words = (w + 63) // 64
+    costs = machine.costs
+    rules = np.zeros(1, RULES)
+    rules[0] = (
+        n,
+        w,
+        machine.threads,
+        settings.lookahead,
+        policy,
+        eviction,
+        min(shortlist, settings.shortlist, MOST_CANDIDATES - 8),
+        settings.hold_limit,
+        settings.network_bandwidth,
+        machine.keep_clean,
+        may_hold,
+        costs.load.bandwidth,
+        costs.load.latency,
+        costs.evict.bandwidth,
+        costs.evict.latency,
+        costs.send.bandwidth,
+        costs.send.latency,
+        costs.message,
+        costs.decision,
+        costs.task,
+        NO_LIMIT if machine.slow_limit is None else machine.slow_limit,
+        log,
+        widest,
+    )
+    workers = np.zeros(w, WORKER)
+    workers["last_sent"] = -math.inf
+    workers["bandwidth"] = settings.bandwidth
+    workers["held_since"] = workers["hold_until"] = math.nan
+    workers["last_task"] = -1
+    shelves = np.zeros(2 * w, SHELF)
+    shelves["limit"] = NO_LIMIT if machine.limit is None else machine.limit
+    places = np.zeros((2 * w, n + 1), PLACE)
+    places["older"][:, n] = places["younger"][:, n] = n
+    tasks = np.zeros(n, TASK)
+    tasks["worker"] = -1
+    tasks["unfinished"] = np.diff(dag.starts)
+    tasks["to_read"] = np.diff(dag.reader_starts)
+    return {
+        "order": np.ascontiguousarray(order, np.int64),
+        "nbytes": dag.nbytes,
+        "seconds": seconds,
+        "prefix": dag.prefix,
+        "starts": dag.starts,
+        "sources": dag.sources,
+        "reader_starts": dag.reader_starts,
+        "readers": dag.readers,
+        "wanted": dag.wanted,
+        "levels": np.zeros((n, 2), np.float32),
+        "rules": rules,
+        "clock": np.zeros(1, CLOCK),
+        "tasks": tasks,
+        "prefixes": np.zeros(len(dag.prefixes), PREFIX),
+        "workers": workers,
+        "shelves": shelves,
+        "places": places,
+        "near_heap": np.zeros((w, n), np.int32),
+        "near_place": np.zeros((w, n), np.int32),
+        "missing": np.zeros((w, n), np.int64),
+        "home_heap": np.zeros((w + 1, n), np.int32),
+        "home_place": np.zeros(n, np.int32),
+        "homes": np.zeros(w + 1, np.int64),
+        "in_flight": np.zeros((w, most), np.int32),
+        "sent_at": np.zeros((w, most)),
+        "queue": np.zeros((w, most), np.int32),
+        "waiting": np.zeros((w, most), np.int32),
+        "victims": np.zeros(2 * n + 64, np.int32),
+        "moves": np.zeros((w, moves), np.int32),
+        "expected_on": np.zeros((n, words), np.uint64),
+        "held_by": np.zeros((n, words), np.uint64),
+        "happenings": np.zeros(4 * w * most + 2 * n + 256, HAPPENING),
+        "log": np.zeros(4 * n + 256 if log else 0, MOVE),
+        "begun": np.zeros(n),
+        "done": np.zeros(n),
+        "begun_order": np.zeros(n, np.int32),
+        "came": np.zeros(moves, np.int32),
+        "gone": np.zeros(moves, np.int32),
+        "candidates": np.zeros(MOST_CANDIDATES, np.int32),
+        "candidate_missing": np.zeros(MOST_CANDIDATES, np.int64),
+        "frontier": np.zeros(MOST_CANDIDATES + 2, np.int32),
+        "scratch": np.zeros(2 * MOST_CANDIDATES + 2, np.int32),
+        "held_bytes": np.full(w, -1, np.int64),
+        "features": np.zeros((MOST_CANDIDATES, max(1, columns)), np.float32),
+        "scores": np.zeros((MOST_CANDIDATES, 2), np.float32),
+    }

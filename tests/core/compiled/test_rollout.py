@@ -1,0 +1,129 @@
+"""Compiled runs against the simulator: the same tasks, times, places, loads and evictions."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dask_mlsched.core import policies
+from dask_mlsched.core.chooser import Settings
+from dask_mlsched.core.compiled.rollout import EVICTIONS, POLICIES, Rollout
+from dask_mlsched.core.costs import CopyCost, Costs
+from dask_mlsched.core.dag import Dag, DagTask, Integers
+from dask_mlsched.core.machine import Machine, needed_bytes
+from dask_mlsched.core.simulator import SimulatedRun, simulate
+
+COPY = CopyCost(bandwidth=1e9, latency=1e-5)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run to make twice."""
+
+    dag: Dag
+    machine: Machine
+    settings: Settings
+    order: Integers
+    policy: str | None
+    seed: int | None = None
+
+
+def by_simulator(case: Case) -> SimulatedRun:
+    policy = None if case.policy is None else policies.make(case.policy, random.Random(0))
+    rng = None if case.seed is None else np.random.default_rng(case.seed)
+    return simulate(
+        case.dag, case.machine, policy, order=case.order, settings=case.settings, rng=rng
+    )
+
+
+def compiled(case: Case) -> Rollout:
+    rng = None if case.seed is None else np.random.default_rng(case.seed)
+    return Rollout(
+        case.dag, case.machine, case.settings, case.order, case.policy, rng=rng, log=True
+    )
+
+
+def moves(rollout: Rollout, task: int, *, loaded: bool) -> list[int]:
+    lines = rollout.arrays["log"][: rollout.arrays["clock"]["logged"][0]]
+    chosen = lines[(lines["task"] == task) & (lines["loaded"] == loaded)]
+    return [int(array) for array in chosen["array"]]
+
+
+def assert_same(case: Case) -> None:
+    expected = by_simulator(case)
+    rollout = compiled(case)
+    figures = rollout.run()
+    for record in expected.schedule:
+        assert rollout.arrays["begun"][record.task] == pytest.approx(record.start)
+        assert rollout.arrays["done"][record.task] == pytest.approx(record.end)
+        assert moves(rollout, record.task, loaded=True) == record.loaded
+        assert moves(rollout, record.task, loaded=False) == record.evicted
+    assert figures.makespan == pytest.approx(expected.makespan)
+    assert figures.bytes_loaded == expected.bytes_loaded
+    assert figures.bytes_evicted == expected.bytes_evicted
+    assert figures.bytes_sent == expected.bytes_sent
+    assert figures.holds == expected.holds
+    assert figures.hold_seconds == pytest.approx(expected.hold_seconds)
+    assert figures.decisions == expected.decisions
+
+
+@st.composite
+def dags(draw: st.DrawFn) -> Dag:
+    tasks: list[DagTask] = []
+    for i in range(draw(st.integers(1, 25))):
+        keys = [task.key for task in tasks]
+        reads = draw(st.lists(st.sampled_from(keys), max_size=3, unique=True)) if keys else []
+        is_given = not reads and draw(st.booleans())
+        seconds = 0.0 if is_given else draw(st.sampled_from([0.0, 1e-3, 2e-3, 0.02]))
+        nbytes = draw(st.sampled_from([0, 8, 4_000, 8_000, 9_000]))
+        prefix = draw(st.sampled_from("pq"))
+        wanted = draw(st.sampled_from([None, True, False]))
+        tasks.append(DagTask(str(i), reads, nbytes, seconds, prefix, wanted, is_given))
+    return Dag.build("drawn", tasks)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    dag = draw(dags())
+    needs = max(1, int(needed_bytes(dag).max()))
+    room = draw(st.sampled_from([needs, needs + 8_000, 2 * needs + 8_000, 1_000_000, None]))
+    latency = draw(st.sampled_from([0.0, 1e-3]))
+    copy = CopyCost(draw(st.sampled_from([1e6, 1e7])), latency)
+    costs = Costs(
+        copy,
+        CopyCost(2e6, latency),
+        copy,
+        message=draw(st.sampled_from([0.0, 1e-3])),
+        decision=draw(st.sampled_from([0.0, 1e-4])),
+        task=draw(st.sampled_from([0.0, 1e-4])),
+        noise=0.3,
+    )
+    machine = Machine(
+        room,
+        workers=draw(st.integers(1, 3)),
+        threads=draw(st.integers(1, 2)),
+        costs=costs,
+        keep_clean=draw(st.booleans()),
+    )
+    chosen = Settings(
+        lookahead=draw(st.integers(0, 2)),
+        shortlist=draw(st.sampled_from([1, 3, 32])),
+        bandwidth=copy.bandwidth,
+        network_bandwidth=copy.bandwidth,
+        eviction=draw(st.sampled_from(sorted(EVICTIONS))),
+        keep_clean=machine.keep_clean,
+    )
+    order = np.array(draw(st.permutations(range(len(dag)))), np.int64)
+    policy = draw(st.sampled_from(list(POLICIES)))
+    return Case(dag, machine, chosen, order, policy, draw(st.sampled_from([None, 7])))
+
+
+@given(cases())
+@settings(max_examples=300, deadline=None)
+def test_a_compiled_run_is_the_simulators(case: Case) -> None:
+    assert_same(case)
