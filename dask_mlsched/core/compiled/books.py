@@ -36,7 +36,7 @@ def will_read(t: Tables, task: int) -> bool:
 def reads(t: Tables, task: int, array: int) -> bool:
     """Tell whether a task has an array as an input."""
     found = False
-    for i in range(t.starts[task], t.starts[task + 1]):
+    for i in range(t.starts[task], t.ends[task]):
         found = found or t.sources[i] == array
     return found
 
@@ -47,7 +47,7 @@ def missing_bytes(t: Tables, task: int, worker: int) -> int:
     missing = 0
     some = False
     places = t.places
-    for i in range(t.starts[task], t.starts[task + 1]):
+    for i in range(t.starts[task], t.ends[task]):
         array = t.sources[i]
         if places[worker, array].where == RESIDENT:
             some = True
@@ -131,7 +131,7 @@ def park(t: Tables, task: int) -> None:
     t.clock[0].parked += 1
     held = t.held_bytes
     workers = t.rules[0].workers
-    for i in range(t.starts[task], t.starts[task + 1]):
+    for i in range(t.starts[task], t.ends[task]):
         array = t.sources[i]
         t.tasks[array].parked_readers += 1
         looked_at = 0
@@ -166,13 +166,13 @@ def unpark(t: Tables, task: int) -> None:
     row = t.tasks[task]
     t.clock[0].parked -= 1
     row.state = _WAITING
-    for i in range(t.starts[task], t.starts[task + 1]):
+    for i in range(t.starts[task], t.ends[task]):
         t.tasks[t.sources[i]].parked_readers -= 1
     home = row.home
     t.homes[home] = heaps.remove(
         t.home_heap[home], t.home_place, t.homes[home], t.order, t.order, task
     )
-    for i in range(t.starts[task], t.starts[task + 1]):
+    for i in range(t.starts[task], t.ends[task]):
         for word in range(t.expected_on.shape[1]):
             bits = t.expected_on[t.sources[i], word]
             worker = 64 * word
@@ -185,7 +185,7 @@ def unpark(t: Tables, task: int) -> None:
 
 @compiled
 def _came(t: Tables, worker: int, array: int) -> None:
-    first, last = t.reader_starts[array], t.reader_starts[array + 1]
+    first, last = t.reader_starts[array], t.reader_ends[array]
     if last - first > WIDE:
         return
     tasks, readers = t.tasks, t.readers
@@ -215,7 +215,7 @@ def set_bit(bits: Records, array: int, worker: int) -> None:
 @compiled
 def expect_on(t: Tables, task: int, worker: int) -> None:
     """Move the prediction ahead: the task reads its inputs, then its output comes in."""
-    for i in range(t.starts[task], t.starts[task + 1]):
+    for i in range(t.starts[task], t.ends[task]):
         array = t.sources[i]
         shelves.touch(t, worker, array)
         set_bit(t.expected_on, array, worker)
@@ -251,7 +251,7 @@ def made(t: Tables, task: int) -> None:
     row.released = False
     t.clock[0].computed_bytes += t.nbytes[task]
     t.prefixes[t.prefix[task]].unfinished -= 1
-    for i in range(t.reader_starts[task], t.reader_starts[task + 1]):
+    for i in range(t.reader_starts[task], t.reader_ends[task]):
         t.tasks[t.readers[i]].unfinished -= 1
 
 
@@ -293,7 +293,7 @@ def _in_use(t: Tables, worker: int, array: int) -> bool:
         task = t.in_flight[worker, i]
         if task == array:
             return True
-        for j in range(t.starts[task], t.starts[task + 1]):
+        for j in range(t.starts[task], t.ends[task]):
             if t.sources[j] == array:
                 return True
     return False

@@ -97,7 +97,7 @@ def greedy(t: Tables) -> int:
     for i in range(clock.candidates):
         task = t.candidates[i]
         missing = t.candidate_missing[i]
-        if t.starts[task] == t.starts[task + 1]:
+        if t.starts[task] == t.ends[task]:
             missing = expected_nbytes(t, task)
         if fewest < 0 or missing < fewest:
             best, fewest = i, missing
@@ -171,7 +171,7 @@ def _count_missing(t: Tables, worker: int) -> int:
     for i in range(t.clock[0].candidates):
         task = t.candidates[i]
         missing = 0
-        for j in range(t.starts[task], t.starts[task + 1]):
+        for j in range(t.starts[task], t.ends[task]):
             array = t.sources[j]
             if not shelves.is_resident(t, worker, array):
                 missing += t.nbytes[array]
@@ -197,7 +197,7 @@ def _from_elsewhere(t: Tables, worker: int, now: float) -> int:
     task, least = NOTHING, -1
     for i in range(count):
         to_send = 0
-        for j in range(t.starts[t.scratch[i]], t.starts[t.scratch[i] + 1]):
+        for j in range(t.starts[t.scratch[i]], t.ends[t.scratch[i]]):
             array = t.sources[j]
             if not shelves.is_held(t, worker, array):
                 to_send += t.nbytes[array]
@@ -252,7 +252,7 @@ def _nearest_successor(t: Tables, worker: int, fewest: int) -> int:
     for i in range(t.workers[worker].in_flight):
         running = t.in_flight[worker, i]
         looked_at = 0
-        for j in range(t.reader_starts[running], t.reader_starts[running + 1]):
+        for j in range(t.reader_starts[running], t.reader_ends[running]):
             successor = t.readers[j]
             if t.tasks[successor].unfinished != 1 or not will_read(t, successor):
                 continue
@@ -260,7 +260,7 @@ def _nearest_successor(t: Tables, worker: int, fewest: int) -> int:
             if looked_at > SUCCESSORS:
                 break
             missing = 0
-            for k in range(t.starts[successor], t.starts[successor + 1]):
+            for k in range(t.starts[successor], t.ends[successor]):
                 array = t.sources[k]
                 if not shelves.is_resident(t, worker, array):
                     missing += expected_nbytes(t, array)

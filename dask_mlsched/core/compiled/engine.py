@@ -11,12 +11,14 @@ import math
 
 import numpy as np
 
+from dask_mlsched.core import features
 from dask_mlsched.core.compiled import books, choosing, shelves, stores
 from dask_mlsched.core.compiled.evicting import make_room_for
 from dask_mlsched.core.compiled.jit import compiled
 from dask_mlsched.core.compiled.tables import NETWORK, Records, Tables
 from dask_mlsched.core.dag import Booleans
 from dask_mlsched.core.graph import TaskState
+from dask_mlsched.core.network import Network, forward
 
 #: What `advance` returns: all is done; the policy is asked; a queue or the log needs more room; the
 #: slow tier of the worker of the decision at hand is full; nothing happens any more.
@@ -112,7 +114,7 @@ def begin(t: Tables, given: Booleans) -> None:
 
 
 @compiled
-def advance(t: Tables, stop: int) -> int:
+def advance(t: Tables, network: Network, stop: int) -> int:
     """Let things happen until the policy is asked for decision number `stop`, or all is done."""
     clock, rules = t.clock[0], t.rules[0]
     # No step adds more than this to a queue, or to the log.
@@ -121,7 +123,7 @@ def advance(t: Tables, stop: int) -> int:
     margin = (rules.widest + 2) * min(rules.workers, 64 * words) + rules.workers * most + 64
     while True:
         if clock.in_pass:
-            if _decide(t, stop):
+            if _decide(t, network, stop):
                 return ASKED
             continue
         if clock.happenings == 0:
@@ -188,9 +190,9 @@ def _end_hold(t: Tables, worker: int) -> None:
 
 
 @compiled
-def _decide(t: Tables, stop: int) -> bool:
+def _decide(t: Tables, network: Network, stop: int) -> bool:
     """Fill the next slot of a pass; True if the policy is to be asked from outside."""
-    clock, rules = t.clock[0], t.rules[0]
+    clock = t.clock[0]
     worker = choosing.first_in_line(t)
     if worker < 0 or clock.parked == 0:
         clock.in_pass = False
@@ -198,12 +200,26 @@ def _decide(t: Tables, stop: int) -> bool:
         return False
     choice = choosing.choose(t, worker, clock.now)
     if choice == choosing.ASK:
-        if clock.asked == stop or rules.policy == NETWORK:
+        if clock.asked == stop:
             return True
-        take(t, choosing.greedy(t))
+        take(t, preferred(t, network))
         return False
     _carry_out(t, worker, choice)
     return False
+
+
+@compiled
+def preferred(t: Tables, network: Network) -> int:
+    """Return the policy's own answer to the decision at hand."""
+    if t.rules[0].policy != NETWORK:
+        return choosing.greedy(t)
+    actions = features.describe(t, t.clock[0].at_worker)
+    forward(network, t.features[:actions], t.scores[:actions])
+    best = 0
+    for i in range(1, actions):
+        if t.scores[i, 0] > t.scores[best, 0]:
+            best = i
+    return best
 
 
 @compiled
@@ -264,11 +280,11 @@ def _heard(t: Tables, task: int) -> None:
     books.set_bit(t.held_by, task, worker)
     t.tasks[task].worker = -1
     clock.ended += 1
-    for i in range(t.reader_starts[task], t.reader_starts[task + 1]):
+    for i in range(t.reader_starts[task], t.reader_ends[task]):
         reader = t.readers[i]
         if t.tasks[reader].unfinished == 0:
             books.park(t, reader)
-    for i in range(t.starts[task], t.starts[task + 1]):
+    for i in range(t.starts[task], t.ends[task]):
         array = t.sources[i]
         t.tasks[array].to_read -= 1
         if t.tasks[array].to_read == 0 and not t.wanted[array]:
@@ -324,13 +340,13 @@ def _arrive(t: Tables, task: int) -> None:
         return
     shelf = t.rules[0].workers + worker
     row.fetching = 0
-    for i in range(t.starts[task], t.starts[task + 1]):
+    for i in range(t.starts[task], t.ends[task]):
         if not shelves.is_held(t, shelf, t.sources[i]):
             row.fetching += 1
     if row.fetching == 0:
         _enqueue(t, worker, task)
         return
-    for i in range(t.starts[task], t.starts[task + 1]):
+    for i in range(t.starts[task], t.ends[task]):
         array = t.sources[i]
         if not shelves.is_held(t, shelf, array) and not _is_awaited(t, worker, array):
             _fetch(t, worker, array)

@@ -49,7 +49,7 @@ def _excess(t: Tables, task: int, worker: int) -> int:
     if not shelves.is_resident(t, worker, task):
         expected = expected_nbytes(t, task)
         nbytes += expected if expected <= limit else 0
-    for i in range(t.starts[task], t.starts[task + 1]):
+    for i in range(t.starts[task], t.ends[task]):
         array = t.sources[i]
         if not shelves.is_resident(t, worker, array) and t.nbytes[array] <= limit:
             nbytes += t.nbytes[array]
@@ -69,7 +69,7 @@ def _pin(t: Tables, task: int, worker: int) -> None:
 @compiled
 def _pin_one(t: Tables, task: int, mark: int) -> None:
     t.tasks[task].pinned = mark
-    for i in range(t.starts[task], t.starts[task + 1]):
+    for i in range(t.starts[task], t.ends[task]):
         t.tasks[t.sources[i]].pinned = mark
 
 
@@ -115,7 +115,7 @@ def _next_use(t: Tables, worker: int) -> int:
 def next_reader(t: Tables, array: int) -> tuple[float, float]:
     """Tell how near the next use of an array is, from 0 to 1, and minus its reader's place."""
     nearest, place = 0.0, -math.inf
-    start, stop = t.reader_starts[array], t.reader_starts[array + 1]
+    start, stop = t.reader_starts[array], t.reader_ends[array]
     for i in range(start, min(stop, start + LOOKED_AT)):
         task = t.readers[i]
         state = t.tasks[task].state

@@ -49,7 +49,9 @@ def _made_from(function: Any) -> Iterator[object]:
 def _described(value: Any) -> object:
     try:
         return _stamps[value]
-    except (KeyError, TypeError):  # not compiled by us; or cannot be a key
+    except (KeyError, TypeError):  # not compiled here; or cannot be a key
         pass
+    if hasattr(value, "py_func"):  # compiled elsewhere, such as the network
+        return list(_made_from(value.py_func))
     # Tables know their fields by their layout; functions and classes of libraries by name.
     return value if isinstance(value, int | float | str | bytes | tuple) else type(value).__name__

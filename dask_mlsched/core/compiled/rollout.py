@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
+from dask_mlsched.core import features
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.compiled import engine
 from dask_mlsched.core.compiled.tables import (
+    FIXED,
     GREEDY,
     GREEDY_HOLD,
     LRU,
     LUF,
+    NETWORK,
     NEXT_USE,
     ORDER,
     Tables,
@@ -21,6 +25,7 @@ from dask_mlsched.core.compiled.tables import (
 )
 from dask_mlsched.core.dag import Booleans, Dag, Floats, Integers
 from dask_mlsched.core.machine import Machine, SimulationError
+from dask_mlsched.core.network import Network, linear
 
 #: Policies by their names, with the longest shortlist each asks for; None is Dask's order.
 POLICIES: Final[dict[str | None, tuple[int, int]]] = {
@@ -28,6 +33,12 @@ POLICIES: Final[dict[str | None, tuple[int, int]]] = {
     "greedy": (GREEDY, 4),
     "greedy-hold": (GREEDY_HOLD, 4),
 }
+
+#: The longest shortlist that a network is asked about, HOLD and what is first in order apart.
+LONGEST: Final = 28
+
+#: Takes the network's place where there is none.
+NO_NETWORK: Final = linear(np.zeros(features.COUNT))
 
 EVICTIONS: Final = {"lru": LRU, "luf": LUF, "next-use": NEXT_USE}
 
@@ -52,6 +63,24 @@ class Figures:
         return self.bytes_loaded + self.bytes_evicted
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decision that a run waits for."""
+
+    #: How many the policy was asked for before.
+    number: int
+    #: Seconds, and the worker with the free slot.
+    time: float
+    worker: int
+    #: Tasks in Dask's order; action i is to run candidate i, their number is HOLD.
+    candidates: tuple[int, ...]
+    may_hold: bool
+    #: [A, F] as `features` describes the actions.
+    features: npt.NDArray[np.float32]
+    #: What the policy would do.
+    preferred: int
+
+
 class Rollout:
     """One run of a DAG, as `simulator.simulate` has it, but for `overlap`.
 
@@ -62,7 +91,9 @@ class Rollout:
     order
         [n] place of each task in Dask's order, no two the same.
     policy
-        One of `POLICIES`.
+        One of `POLICIES`, or a network, which scores what `features` tells of.
+    may_hold
+        Whether a network may choose HOLD.
     rng
         Draws the noise on compute times; None for no noise.
     log
@@ -83,12 +114,15 @@ class Rollout:
         machine: Machine,
         settings: Settings,
         order: Integers,
-        policy: str | None = "greedy",
+        policy: str | Network | None = "greedy",
         *,
+        may_hold: bool = True,
         rng: np.random.Generator | None = None,
         log: bool = False,
     ) -> None:
-        number, shortlist = POLICIES[policy]
+        scored = isinstance(policy, Network)
+        self.network = policy if isinstance(policy, Network) else NO_NETWORK
+        number, shortlist = (NETWORK, LONGEST) if isinstance(policy, Network) else POLICIES[policy]
         noise = machine.costs.noise * rng.standard_normal(len(dag)) if rng is not None else 0.0
         seconds: Floats = dag.seconds * np.exp(noise)
         self.arrays = lay_out(
@@ -97,15 +131,16 @@ class Rollout:
             settings,
             order,
             policy=number,
-            may_hold=False,
+            may_hold=scored and may_hold,
             eviction=EVICTIONS[settings.eviction],
             shortlist=shortlist,
             seconds=seconds,
-            columns=1,
+            columns=features.COUNT,
             log=log,
         )
         self._machine = machine
         self._tables = Tables(self.arrays)
+        features.measure_levels(self._tables)
         engine.begin(self._tables, _writable(dag.given))
 
     def run(self) -> Figures:
@@ -116,12 +151,51 @@ class Rollout:
         SimulationError
             If the slow tier overflows.
         """
-        while (status := engine.advance(self._tables, engine.NEVER)) == engine.CRAMPED:
+        self._advance(engine.NEVER)
+        return self.figures()
+
+    def until(self, number: int) -> Decision | None:
+        """Run until the policy is asked for the decision with a number; None if it never is.
+
+        Numbers count from 0, and those that have been answered are over.
+        """
+        if self._advance(number) == engine.DONE:
+            return None
+        clock, tables = self.arrays["clock"][0], self._tables
+        own = engine.preferred(tables, self.network)
+        candidates = int(clock["candidates"])
+        actions = features.describe(tables, clock["at_worker"])
+        return Decision(
+            number=int(clock["asked"]),
+            time=float(clock["now"]),
+            worker=int(clock["at_worker"]),
+            candidates=tuple(self.arrays["candidates"][:candidates].tolist()),
+            may_hold=actions > candidates,
+            features=self.arrays["features"][:actions].copy(),
+            preferred=int(own),
+        )
+
+    def take(self, action: int) -> None:
+        """Answer the decision that `until` has returned."""
+        engine.take(self._tables, action)
+
+    def copy(self) -> Rollout:
+        """Return another run that stands where this one does and goes on by itself."""
+        other = object.__new__(Rollout)
+        other.arrays = {
+            name: array if name in FIXED else array.copy() for name, array in self.arrays.items()
+        }
+        other.network, other._machine = self.network, self._machine
+        other._tables = Tables(other.arrays)
+        return other
+
+    def _advance(self, stop: int) -> int:
+        while (status := engine.advance(self._tables, self.network, stop)) == engine.CRAMPED:
             self._grow()
         if status == engine.OVERFLOWS:
             raise SimulationError(self._overflow())
-        assert status == engine.DONE, "every task ends: the controller sees to that"
-        return self.figures()
+        assert status != engine.STUCK, "every task ends: the controller sees to that"
+        return status
 
     def _grow(self) -> None:
         for name in ("happenings", "log"):

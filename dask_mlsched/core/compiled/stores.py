@@ -82,7 +82,7 @@ def begin(t: Tables, worker: int, task: int, now: float) -> None:
             _evicted(t, worker, task, victim)
     # What is there already first: it must not make room for the others. Marked beforehand, since
     # reading changes what is there.
-    first, last = t.starts[task], t.starts[task + 1]
+    first, last = t.starts[task], t.ends[task]
     t.clock[0].pins += 1
     mark = t.clock[0].pins
     for i in range(first, last):

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Self, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from numba import types
 from numba.experimental import structref
 
@@ -18,6 +19,9 @@ from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.controller import BRIDGE
 from dask_mlsched.core.dag import Booleans, Dag, Floats, Integers
 from dask_mlsched.core.machine import Machine, SimulationError, check_fits
+
+#: As the network takes them.
+Singles: TypeAlias = npt.NDArray[np.float32]
 
 #: Rows of one of the layouts below.
 Records: TypeAlias = Any
@@ -41,6 +45,9 @@ SLOW: Final = 2
 
 #: Stands for "without limit" among bytes.
 NO_LIMIT: Final = -1
+
+#: From one place in Dask's order to the next: what lies between is for tasks that share a place.
+STEP: Final = 2**22
 
 #: Missing bytes of a task of which no input is resident.
 FAR: Final = 2**62
@@ -156,6 +163,9 @@ CLOCK: Final = np.dtype(
         ("asked", np.int64),  # decisions of the policy
         ("pins", np.int64),
         ("hinted", np.int64),  # victims so far
+        ("weighed", np.int64),  # decisions described, see `features`
+        ("victims_weighed", np.int64),
+        ("longest", np.float64),  # path, in steps
         ("came", np.int64),  # in `came` and `gone`
         ("gone", np.int64),
         ("candidates", np.int64),
@@ -212,18 +222,20 @@ class _TablesType(types.StructRef):
 class Tables(structref.StructRefProxy):
     """All arrays of a run in one value, which compiled functions take by reference."""
 
-    #: What does not change, as in `Dag`; `order` is each task's place in Dask's order.
+    #: What does not change, as in `Dag`; `order` is each task's place in Dask's order times `STEP`.
     order: Integers
     nbytes: Integers
     seconds: Floats
     prefix: Integers
     starts: Integers
+    ends: Integers
     sources: Integers
     reader_starts: Integers
+    reader_ends: Integers
     readers: Integers
     wanted: Booleans
-    #: [n, 2] how far each task is from the first and from the last ones, from 0 to 1.
-    levels: Floats
+    #: [n, 2] steps from the first tasks and to the last ones.
+    levels: Singles
     rules: Records  # [1]
     #: What does.
     clock: Records  # [1]
@@ -269,9 +281,13 @@ class Tables(structref.StructRefProxy):
     frontier: Integers
     scratch: Integers
     held_bytes: Integers  # [W]
+    #: [n] what `features` counts once for each decision; [V, 2] sums over the first victims.
+    weighed: Integers
+    unlocked: Singles
+    victim_bytes: Floats
     #: [A, F] features of the decision at hand, [A, 2] what the network makes of them.
-    features: Floats
-    scores: Floats
+    features: Singles
+    scores: Singles
 
     def __new__(cls, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Self:
         """Hold the arrays, one for each name of `FIELDS`; they are not copied."""
@@ -281,6 +297,9 @@ class Tables(structref.StructRefProxy):
 
 #: The names of all arrays.
 FIELDS: Final = tuple(Tables.__annotations__)
+
+#: Those that no run changes.
+FIXED: Final = frozenset(FIELDS[: FIELDS.index("clock")])
 
 structref.define_proxy(Tables, _TablesType, list(FIELDS))
 
@@ -364,13 +383,15 @@ def lay_out(
     tasks["unfinished"] = np.diff(dag.starts)
     tasks["to_read"] = np.diff(dag.reader_starts)
     return {
-        "order": np.ascontiguousarray(order, np.int64),
+        "order": np.ascontiguousarray(order, np.int64) * STEP,
         "nbytes": dag.nbytes,
         "seconds": seconds,
         "prefix": dag.prefix,
-        "starts": dag.starts,
+        "starts": dag.starts[:-1],
+        "ends": dag.starts[1:],
         "sources": dag.sources,
-        "reader_starts": dag.reader_starts,
+        "reader_starts": dag.reader_starts[:-1],
+        "reader_ends": dag.reader_starts[1:],
         "readers": dag.readers,
         "wanted": dag.wanted,
         "levels": np.zeros((n, 2), np.float32),
@@ -407,6 +428,9 @@ def lay_out(
         "frontier": np.zeros(MOST_CANDIDATES + 2, np.int32),
         "scratch": np.zeros(2 * MOST_CANDIDATES + 2, np.int32),
         "held_bytes": np.full(w, -1, np.int64),
-        "features": np.zeros((MOST_CANDIDATES, max(1, columns)), np.float32),
+        "weighed": np.zeros(n, np.int64),
+        "unlocked": np.zeros(n, np.float32),
+        "victim_bytes": np.zeros((16, 2)),
+        "features": np.zeros((MOST_CANDIDATES, columns), np.float32),
         "scores": np.zeros((MOST_CANDIDATES, 2), np.float32),
     }
