@@ -179,13 +179,20 @@ class Rollout:
         """Answer the decision that `until` has returned."""
         engine.take(self._tables, action)
 
-    def copy(self) -> Rollout:
-        """Return another run that stands where this one does and goes on by itself."""
+    def copy(self, network: Network | None = None) -> Rollout:
+        """Return another run that stands where this one does and goes on by itself.
+
+        With a network, that decides from here on; what it may choose from stays as it is.
+        """
         other = object.__new__(Rollout)
         other.arrays = {
             name: array if name in FIXED else array.copy() for name, array in self.arrays.items()
         }
         other.network, other._machine = self.network, self._machine
+        if network is not None:
+            other.network = network
+            other.arrays["rules"] = self.arrays["rules"].copy()
+            other.arrays["rules"]["policy"] = NETWORK
         other._tables = Tables(other.arrays)
         return other
 
