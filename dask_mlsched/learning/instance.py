@@ -1,0 +1,142 @@
+"""A training instance: one DAG on one machine, and what Dask alone comes to there.
+
+The machine copies so slowly that under Dask alone copies take four times as long as computing.
+There the makespan tells how many bytes move, and still punishes a worker that idles: with c the
+share of the bytes that a policy moves and no idling, makespan over stock's is ``(1 + 4 c) / 5``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from dask_mlsched.core.chooser import Settings
+from dask_mlsched.core.compiled.rollout import Figures, Rollout
+from dask_mlsched.core.costs import CopyCost, Costs
+from dask_mlsched.core.dag import Dag, Integers
+from dask_mlsched.core.machine import Machine
+from dask_mlsched.core.network import Network
+from dask_mlsched.core.simulator import simulate
+
+#: Seconds of copies for each second of computing under Dask alone.
+TRANSFERS: Final = 4.0
+
+#: What a loss to Dask costs beside its own logarithm: being safe is worth more than being fast.
+LOSS_WEIGHT: Final = 2.0
+
+
+class InstanceError(ValueError):
+    """A DAG that nothing can be learnt from: one line with the figure, expected, and the cure."""
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One DAG on one machine; `measured` makes one."""
+
+    name: str
+    family: str
+    dag: Dag
+    #: [n] the place of each task in Dask's order.
+    order: Integers
+    machine: Machine
+    settings: Settings
+    #: Of Dask alone: seconds, and bytes loaded and evicted.
+    stock_makespan: float
+    stock_bytes: int
+
+    @classmethod
+    def measured(
+        cls,
+        name: str,
+        family: str,
+        dag: Dag,
+        order: Integers,
+        *,
+        limit: int,
+        workers: int = 1,
+        settings: Settings | None = None,
+    ) -> Instance:
+        """Choose the bandwidth, and simulate Dask alone.
+
+        Raises
+        ------
+        InstanceError
+            If Dask alone moves nothing, or the tasks take no time.
+        dask_mlsched.core.machine.SimulationError
+            If a task does not fit.
+        """
+        seconds = float(dag.seconds.sum()) / workers
+        if not seconds > 0:
+            msg = f"the tasks of {name} take {seconds:g} s; expected more than 0: give them times"
+            raise InstanceError(msg)
+        # The bytes depend on the bandwidth where there are several workers, but hardly.
+        bandwidth = float(dag.nbytes.sum()) / workers / seconds
+        for _ in range(2):
+            copy = CopyCost(bandwidth)
+            machine = Machine(limit, workers=workers, costs=Costs(copy, copy, copy))
+            stock = simulate(dag, machine, None, order=order, stock=True)
+            moved = stock.bytes_loaded + stock.bytes_evicted
+            if not moved:
+                msg = (
+                    f"{name} moves no bytes under Dask alone with {limit} bytes of memory; "
+                    "expected some: give a larger memory ratio"
+                )
+                raise InstanceError(msg)
+            bandwidth = moved / workers / (TRANSFERS * seconds)
+        base = settings or Settings()
+        return cls(
+            name=name,
+            family=family,
+            dag=dag,
+            order=order,
+            machine=machine,
+            settings=Settings(
+                lookahead=base.lookahead,
+                bandwidth=machine.costs.load.bandwidth,
+                network_bandwidth=machine.costs.send.bandwidth,
+                eviction=base.eviction,
+            ),
+            stock_makespan=stock.makespan,
+            stock_bytes=moved,
+        )
+
+    def rollout(self, network: Network | None, *, may_hold: bool = True) -> Rollout:
+        """Return a run under a network that has not begun; None for Dask's order."""
+        return Rollout(
+            self.dag, self.machine, self.settings, self.order, network, may_hold=may_hold
+        )
+
+    def run(self, network: Network | None, *, may_hold: bool = True) -> Outcome:
+        """Run under a network, and compare with Dask alone; about 10 microseconds a task."""
+        figures = self.rollout(network, may_hold=may_hold).run()
+        return Outcome.of(figures, self)
+
+    def cost(self, network: Network) -> float:
+        """Return what training makes small; below 0 is better than Dask alone."""
+        return self.run(network).cost
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to, over what Dask alone comes to."""
+
+    #: Ratios to Dask alone.
+    makespan: float
+    bytes_moved: float
+    holds: int
+
+    @classmethod
+    def of(cls, figures: Figures, instance: Instance) -> Outcome:
+        """Compare a run with Dask alone."""
+        return cls(
+            figures.makespan / instance.stock_makespan,
+            figures.bytes_moved / instance.stock_bytes,
+            figures.holds,
+        )
+
+    @property
+    def cost(self) -> float:
+        """The logarithm of the makespan's ratio, three times as much where it is a loss."""
+        log = math.log(self.makespan)
+        return log + LOSS_WEIGHT * max(0.0, log)
