@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dask_mlsched.benchmarks.dask_order import dask_order
+from dask_mlsched.benchmarks.families.factorizations import cholesky
+from dask_mlsched.benchmarks.families.pairs import pairs
+from dask_mlsched.benchmarks.families.products import block_sparse, gemm
+from dask_mlsched.benchmarks.families.reductions import tree_reduction
+from dask_mlsched.benchmarks.families.stencils import stencil
 from dask_mlsched.core import policies
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.compiled.rollout import EVICTIONS, POLICIES, Rollout
+from dask_mlsched.core.compiled.tables import Tables
 from dask_mlsched.core.costs import CopyCost, Costs
 from dask_mlsched.core.dag import Dag, DagTask, Integers
-from dask_mlsched.core.machine import Machine, needed_bytes
+from dask_mlsched.core.machine import Machine, SimulationError, needed_bytes
 from dask_mlsched.core.simulator import SimulatedRun, simulate
 
 COPY = CopyCost(bandwidth=1e9, latency=1e-5)
+
+#: With few readers to an array: where there are many, the simulator goes through them as sets do.
+STRUCTURED: dict[str, Callable[[], Dag]] = {
+    "gemm": partial(gemm, tiles=4, size=32),
+    "gemm-tree": partial(gemm, tiles=4, size=32, accumulation="tree", given=False),
+    "block-sparse": partial(block_sparse, seed=1, tiles=6, smallest=16, largest=48, density=0.4),
+    "2d": partial(pairs, n=12, result_nbytes=8),
+    "cholesky": partial(cholesky, tiles=6, size=32),
+    "stencil": partial(stencil, rows=4, columns=4, steps=4, size=32),
+    "reduction": partial(tree_reduction, leaves=24, partial_nbytes=500_000),
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +49,7 @@ class Case:
     machine: Machine
     settings: Settings
     order: Integers
-    policy: str | None
+    policy: str | None = "greedy"
     seed: int | None = None
 
 
@@ -55,8 +75,10 @@ def moves(rollout: Rollout, task: int, *, loaded: bool) -> list[int]:
 
 
 def assert_same(case: Case) -> None:
-    expected = by_simulator(case)
-    rollout = compiled(case)
+    assert_runs_as(by_simulator(case), compiled(case))
+
+
+def assert_runs_as(expected: SimulatedRun, rollout: Rollout) -> None:
     figures = rollout.run()
     for record in expected.schedule:
         assert rollout.arrays["begun"][record.task] == pytest.approx(record.start)
@@ -127,3 +149,75 @@ def cases(draw: st.DrawFn) -> Case:
 @settings(max_examples=300, deadline=None)
 def test_a_compiled_run_is_the_simulators(case: Case) -> None:
     assert_same(case)
+
+
+@cache
+def built(name: str) -> tuple[Dag, Integers]:
+    dag = STRUCTURED[name]()
+    return dag, dask_order(dag)
+
+
+def structured(name: str = "gemm", workers: int = 1, eviction: str = "lru") -> Case:
+    """Return a case whose devices hold a third of the arrays that are there at first."""
+    dag, order = built(name)
+    needs, share = int(needed_bytes(dag).max()), int(dag.nbytes.sum()) // (3 * workers)
+    costs = Costs(COPY, COPY, COPY, message=1e-4, decision=5e-5, task=1e-4)
+    machine = Machine(max(needs, min(share, 4 * needs)), workers=workers, costs=costs)
+    return Case(dag, machine, Settings(bandwidth=1e9, eviction=eviction), order)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("eviction", EVICTIONS)
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("name", STRUCTURED)
+def test_structured_graphs_run_as_simulated(
+    name: str, policy: str | None, eviction: str, workers: int
+) -> None:
+    case = replace(structured(name, workers, eviction), policy=policy)
+    assert_same(case)
+
+
+def test_a_queue_that_is_full_grows() -> None:
+    case = structured(workers=3)
+    rollout = compiled(case)
+    for name in ("happenings", "log"):
+        rollout.arrays[name] = rollout.arrays[name][:1].copy()
+    rollout._tables = Tables(rollout.arrays)
+    assert_runs_as(by_simulator(case), rollout)
+    assert len(rollout.arrays["happenings"]) > 1
+    assert len(rollout.arrays["log"]) > 1
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_slow_tier_that_overflows_is_the_simulators_error(workers: int) -> None:
+    case = structured("gemm-tree", workers)
+    few = 3 * int(case.dag.nbytes.max())
+    case = replace(case, machine=replace(case.machine, slow_limit=few))
+    with pytest.raises(SimulationError) as expected:
+        by_simulator(case)
+    with pytest.raises(SimulationError) as error:
+        compiled(case).run()
+    assert str(error.value) == str(expected.value)
+
+
+def test_overlap_is_refused() -> None:
+    case = structured()
+    case = replace(case, machine=replace(case.machine, overlap=True))
+    with pytest.raises(SimulationError, match="overlap is not compiled; expected overlap=False"):
+        compiled(case)
+
+
+def test_a_task_that_does_not_fit_is_refused() -> None:
+    case = structured()
+    case = replace(case, machine=replace(case.machine, limit=1))
+    with pytest.raises(SimulationError, match="and the device memory is 1 bytes; give at least"):
+        compiled(case)
+
+
+def test_two_tasks_of_one_place_in_the_order_are_refused() -> None:
+    case = structured()
+    order = case.order.copy()
+    order[0] = order[1]
+    n = len(order)
+    with pytest.raises(ValueError, match=f"{n} tasks have {n - 1} places in Dask's order"):
+        compiled(replace(case, order=order))
