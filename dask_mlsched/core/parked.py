@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable
 from typing import TypeAlias
 
 from dask_mlsched.core.events import Priority
@@ -152,8 +151,23 @@ class ParkedTasks:
         heap = self._by_missing.get(worker)
         if not heap:
             return []
-        entries = _smallest(heap, count, lambda entry: self._counts(worker, entry))
-        return [entry[2] for entry in entries]
+        # Written out, here and in `_smallest_at`: a call for each entry is a third of a decision.
+        tables, priority = self._missing, self._priority
+        found: list[_ByMissing] = []
+        last = -1
+        while heap and len(found) < count:
+            entry = heapq.heappop(heap)
+            nbytes, order, task = entry
+            # A task that was parked twice leaves equal entries behind; they come one by one.
+            if task == last:
+                continue
+            missing = tables.get(task)
+            if missing is not None and missing.get(worker) == nbytes and priority[task] == order:
+                found.append(entry)
+                last = task
+        for entry in found:
+            heapq.heappush(heap, entry)
+        return [entry[2] for entry in found]
 
     def in_order(self, worker: int, count: int) -> list[int]:
         """List tasks at home on the worker, or without inputs, in Dask's order."""
@@ -173,7 +187,18 @@ class ParkedTasks:
     def _smallest_at(
         self, home: int | None, heap: list[_ByPriority], count: int
     ) -> list[_ByPriority]:
-        return _smallest(heap, count, lambda entry: self._counts_at(home, entry))
+        priority, homes = self._priority, self._home
+        found: list[_ByPriority] = []
+        last = -1
+        while heap and len(found) < count:
+            entry = heapq.heappop(heap)
+            order, task = entry
+            if task != last and priority.get(task) == order and homes[task] == home:
+                found.append(entry)
+                last = task
+        for entry in found:
+            heapq.heappush(heap, entry)
+        return found
 
     def _counts_at(self, home: int | None, entry: _ByPriority) -> bool:
         priority, task = entry
@@ -201,21 +226,3 @@ class ParkedTasks:
     def tasks(self) -> list[int]:
         """List all parked tasks, in the order of parking."""
         return list(self._priority)
-
-
-def _smallest(heap: list, count: int, counts: Callable) -> list:  # type: ignore[type-arg]
-    """Pop stale entries until `count` good ones came up, and put the good ones back.
-
-    Generic over both kinds of entry, which mypy cannot follow through `heapq` without copies.
-    """
-    found: list = []  # type: ignore[type-arg]
-    seen = None
-    while heap and len(found) < count:
-        entry = heapq.heappop(heap)
-        # A task that was parked twice leaves equal entries behind; they come up next to each other.
-        if entry != seen and counts(entry):
-            found.append(entry)
-            seen = entry
-    for entry in found:
-        heapq.heappush(heap, entry)
-    return found

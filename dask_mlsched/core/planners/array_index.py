@@ -174,31 +174,41 @@ class ArrayIndex:
 
     def best(self) -> int | None:
         """Name the missing array that is best to load; None if none would free anything soon."""
-        for array in self._changed:
-            self._judge(array)
-        self._changed.clear()
+        self._judge_changed()
         heap = self._heap
         while heap and self._merit.get(heap[0][-1]) is not heap[0]:
             heapq.heappop(heap)
         return heap[0][-1] if heap else None
 
-    def _judge(self, array: int) -> None:
-        free = len(self.free.get(array, ()))
-        one_from_free = len(self.one_from_free.get(array, ()))
-        if not free and not one_from_free:
-            self._merit.pop(array, None)
-            return
-        ratio = math.inf
-        if free:
-            load, seconds = self._load_seconds(array), self.free_nanoseconds[array] * 1e-9
-            ratio = load / seconds if seconds else math.inf if load else 0.0
-        demand, priority = self._readers.demand[array], self._priority(array)
-        merit = (ratio, -free, -one_from_free, -demand, priority, array)
-        if self._merit.get(array) != merit:
-            self._merit[array] = merit
-            heapq.heappush(self._heap, merit)
-            if len(self._heap) > _SLACK * len(self._merit) + 64:
-                self._heap = sorted(self._merit.values())
+    def _judge_changed(self) -> None:
+        # In one loop, by local names: this is most of the longest decisions.
+        free, one_from_free, nanoseconds = self.free, self.one_from_free, self.free_nanoseconds
+        load_seconds, demand, priority = self._load_seconds, self._readers.demand, self._priority
+        merits, heap = self._merit, self._heap
+        for array in self._changed:
+            freed, nearer = free.get(array), one_from_free.get(array)
+            if freed:
+                load, seconds = load_seconds(array), nanoseconds[array] * 1e-9
+                ratio = load / seconds if seconds else math.inf if load else 0.0
+            elif nearer:
+                ratio = math.inf
+            else:
+                merits.pop(array, None)
+                continue
+            merit = (
+                ratio,
+                -len(freed) if freed else 0,
+                -len(nearer) if nearer else 0,
+                -demand[array],
+                priority(array),
+                array,
+            )
+            if merits.get(array) != merit:
+                merits[array] = merit
+                heapq.heappush(heap, merit)
+        self._changed.clear()
+        if len(heap) > _SLACK * len(merits) + 64:
+            self._heap = sorted(merits.values())
 
 
 def _take_out(tasks: dict[int, dict[int, None]], array: int, task: int) -> None:
