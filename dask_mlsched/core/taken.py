@@ -6,7 +6,7 @@ What a worker does with a task once it has it is not among them; that is for a s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.dag import Dag
@@ -26,6 +26,10 @@ class Sent:
     after: int | None = None
     #: Arrays that the worker was told to evict for it, in this order.
     victims: tuple[int, ...] = ()
+    #: Seconds that the slot had been held before.
+    held: float = 0.0
+    #: The probability with which the policy chose it; 1 where nobody said.
+    propensity: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Taken:
 
     dag: Dag
     sent: Sequence[Sent]
+    #: Tasks in the order in which their ends were heard of.
+    ended: Sequence[int] = ()
 
 
 def taken(trace: Trace, name: str = "trace") -> Taken:
@@ -45,9 +51,11 @@ def taken(trace: Trace, name: str = "trace") -> Taken:
     graph = MeasuredGraph()
     workers: dict[int, int] = {}
     joined = 0
-    rows: dict[int, tuple[int, int | None, tuple[int, ...]]] = {}
+    rows: dict[int, Sent] = {}
+    ended: dict[int, None] = {}
     heard: int | None = None
-    hints: dict[int, tuple[int, ...]] = {}
+    said: dict[int, ev.Run] = {}
+    chances: dict[int, float] = {}
     for entry in trace.entries:
         if isinstance(entry, Names):
             graph.named(entry.tasks, entry.prefixes)
@@ -59,28 +67,41 @@ def taken(trace: Trace, name: str = "trace") -> Taken:
                 workers[worker] = joined  # the number may have been another worker's before
                 joined += 1
             case ev.TaskStarted(task=task, worker=worker):
-                victims = tuple(graph.turn(array) for array in hints.pop(task, ()))
-                turn = graph.turn(task)
+                run, turn = said.pop(task, None), graph.turn(task)
                 rows.pop(turn, None)
-                rows[turn] = (workers[worker], heard, victims)
+                rows[turn] = Sent(
+                    turn,
+                    workers[worker],
+                    heard,
+                    tuple(graph.turn(array) for array in run.evict) if run else (),
+                    run.held_seconds if run else 0.0,
+                    chances.pop(task, 1.0),
+                )
             case ev.TaskFinished(task=task):
                 heard = graph.turn(task)
-        for said in entry.instructions:
-            if isinstance(said, ev.Run):
-                hints[said.task] = said.evict
+                ended.pop(heard, None)
+                ended[heard] = None
+        for each in entry.instructions:
+            if isinstance(each, ev.Run):
+                said[each.task] = each
+        for choice in entry.decisions:
+            candidates = choice.situation.candidates
+            if choice.chosen is not None and choice.chosen < len(candidates):
+                chances[candidates[choice.chosen].task] = choice.propensity or 1.0
     dag = graph.dag(name, estimate=False)
     place = {key: at for at, key in enumerate(dag.keys)}
     number = {turn: place[key] for turn, key in enumerate(graph.keys()) if key in place}
     return Taken(
         dag,
         [
-            Sent(
-                number[turn],
-                worker,
-                None if after is None else number[after],
-                tuple(number[each] for each in victims if each in number),
+            replace(
+                each,
+                task=number[turn],
+                after=None if each.after is None else number[each.after],
+                victims=tuple(number[array] for array in each.victims if array in number),
             )
-            for turn, (worker, after, victims) in rows.items()
+            for turn, each in rows.items()
             if turn in number
         ],
+        [number[turn] for turn in ended if turn in number],
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from core.recorded import RecordedDask
 from core.recorded_simulations import MACHINE_LIMIT, block_product, recorded
-from dask_mlsched.core.costs import Costs
+from dask_mlsched.core.costs import CopyCost, Costs
 from dask_mlsched.core.machine import Machine
-from dask_mlsched.core.policies import Greedy
+from dask_mlsched.core.policies import Greedy, Situation
 from dask_mlsched.core.taken import Taken, taken
 
 
@@ -79,3 +81,33 @@ def test_victims_are_those_of_the_instructions():
     # The trace's tasks are numbered in Dask's order, as in the simulation.
     assert told
     assert [each.victims for each in taken(trace).sent if each.victims] == told
+
+
+def test_tasks_end_in_the_order_in_which_it_was_heard_of():
+    dask = virtual(lookahead=0)
+    dask.submit("c\nb\na\na -> d", one_by_one=False, wanted=["b", "c", "d"])
+    dask.run()
+    found = taken(dask.trace())
+    assert [found.dag.keys[task] for task in found.ended] == ["c", "b", "a", "d"]
+
+
+def test_how_long_slots_were_held_is_known():
+    dag = block_product(4)
+    machine = Machine(MACHINE_LIMIT, costs=Costs(load=CopyCost(1e7), evict=CopyCost(1e7)))
+    run, trace = recorded(dag, machine, "greedy-hold", lookahead=1)
+    found = taken(trace)
+    assert run.hold_seconds > 0
+    assert sum(each.held for each in found.sent) == pytest.approx(run.hold_seconds)
+    assert sum(each.held for each in taken(recorded(dag, machine, "greedy")[1]).sent) == 0
+
+
+def test_the_policys_propensity_is_kept_and_is_one_where_nobody_was_asked():
+    class Unsure(Greedy):
+        def propensity(self, situation: Situation, action: int) -> float:
+            return 1 / len(situation.candidates)
+
+    dask = RecordedDask(Unsure(), lookahead=0)
+    dask.join(0, limit=10)
+    dask.submit("a\nb\nc", wanted=["a", "b", "c"])
+    dask.run()
+    assert [each.propensity for each in taken(dask.trace()).sent] == [1 / 3, 1 / 2, 1.0]
