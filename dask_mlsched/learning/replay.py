@@ -198,6 +198,12 @@ class ReplayBuffer:
         batch, whole = self._index.copy(places[np.argsort(self._index.sequences[places])])
         return batch if whole.all() else batch[whole]
 
+    def holds_run(self, run: int) -> bool:
+        """Tell whether there are decisions of the run with a number."""
+        self._index.refresh()
+        places = self._index.places(labelled=False)
+        return bool((self._file.columns["run"][places] == np.uint64(run)).any())
+
     def info(self) -> Info:
         """Count what there is."""
         self._index.refresh()
