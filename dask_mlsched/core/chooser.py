@@ -10,10 +10,11 @@ transfer time saved pays for (the ski-rental rule: Karlin et al., 1988).
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 from dask_mlsched.core import eviction
@@ -101,7 +102,15 @@ class Chooser:
         self._rng = random.Random(settings.seed)
         self.fits = False
         #: What planners see; the controller sets its time.
-        self.picture = Picture(graph, devices, levels, on_workers, settings.network_bandwidth)
+        self.picture = Picture(
+            graph,
+            devices,
+            levels,
+            on_workers,
+            settings.network_bandwidth,
+            settings.hold_limit,
+            settings.shortlist,
+        )
         self.guard: PolicyGuard | None = None
         self.watcher = None
         self.set_policy(policy)
@@ -189,11 +198,14 @@ class Chooser:
 
     def _planned(
         self, planners: PlannerGuard, user_priority: float, worker: int, now: float
-    ) -> Run | None:
+    ) -> Run | Hold | None:
         proposed = planners.propose(user_priority, worker, now)
         if self.watcher is not None:
             self._tell_of_proposal(self.watcher, planners, proposed, worker, now)
         if proposed:
+            hold = self._allowed(planners.hold(user_priority), worker, now)
+            if hold is not None:
+                return self._hold(worker, self._devices[worker], hold, now)
             return self._run(proposed[0], worker, now, "policy", proposed)
         if proposed is None:
             return self._first_in_order(worker, now, "policy failed")
@@ -204,6 +216,25 @@ class Chooser:
         if len(self._levels) > 1 and len(device.in_flight) < device.threads:
             return self._first_in_order(worker, now, "nothing planned")
         return None
+
+    def _allowed(self, hold: HoldOption | None, worker: int, now: float) -> HoldOption | None:
+        """Cut a planner's hold down to what the rules of safety allow; None if that is nothing."""
+        device, graph = self._devices[worker], self._graph
+        if hold is None or not device.in_flight or device.residency.limit is None:
+            return None
+        successor = hold.successor
+        if not graph.known(successor) or not graph.will_read(successor):
+            return None
+        waits_for = [d for d in graph.dependencies[successor] if d in device.in_flight]
+        if graph.unfinished[successor] != 1 or len(waits_for) != 1:
+            return None
+        until = min(
+            hold.until,
+            self._idle_from(device, now) + max(0.0, hold.saved_seconds),
+            now + self._settings.hold_limit,
+            math.inf if device.hold_until is None else device.hold_until,
+        )
+        return replace(hold, until=until) if until > now else None
 
     def _tell_of_proposal(
         self,

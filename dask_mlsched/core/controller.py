@@ -397,6 +397,7 @@ class Controller:
         for worker in tuple(self.graph.holders[array]):
             self._discard(array, worker)
         self.graph.array_released(array)
+        self._tell("array_released", array)
 
     def _task_forgotten(self, event: ev.TaskForgotten) -> None:
         self.graph.forget(event.task)
@@ -469,6 +470,10 @@ class Controller:
         gone: list[int] = []
         for array, loaded in event.moves:
             if array in in_use or not graph.known(array) or graph.state[array] != _COMPUTED:
+                continue
+            if loaded and array in residency:
+                # It was expected, and has been used since: a report that is late makes nothing
+                # younger.
                 continue
             if loaded:
                 graph.holders[array].add(event.worker)

@@ -11,10 +11,13 @@ from __future__ import annotations
 import math
 from typing import Final
 
+import numpy as np
+
 from dask_mlsched.core.compiled import shelves
 from dask_mlsched.core.compiled.books import expected_nbytes, missing_bytes, will_read
 from dask_mlsched.core.compiled.jit import compiled
 from dask_mlsched.core.compiled.tables import NOWHERE, RESIDENT, STEP, Tables
+from dask_mlsched.core.dag import Integers
 from dask_mlsched.core.graph import TaskState
 from dask_mlsched.core.network import Floats
 
@@ -27,7 +30,7 @@ COLUMNS: Final[dict[str, str]] = {
     "missing_share": "missing inputs over inputs; 0 without inputs",
     "root": "1 for a task without inputs",
     "clean": "bytes of resident inputs that are clean over M",
-    "frees": "bytes of inputs that nothing else reads, and nobody wants, over M",
+    "frees": "bytes of inputs that nothing else reads, over M",
     "growth": "bytes of the output, less those of inputs that then go, over M",
     "unlocks": "log of parked tasks that would miss nothing once its inputs are here, over 4",
     "readers_missing": "log of parked readers of its missing inputs, over 4",
@@ -137,7 +140,7 @@ def describe(t: Tables, worker: int) -> int:
 @compiled
 def _distance(t: Tables, first: int, task: int) -> float:
     steps = max(0, t.order[task] - t.order[first]) / STEP
-    return math.log(1.0 + steps) / math.log(2.0 + t.rules[0].tasks)
+    return math.log(1.0 + steps) / math.log(2.0 + t.clock[0].known)
 
 
 @compiled
@@ -152,7 +155,7 @@ def _fill(t: Tables, worker: int, task: int, row: Floats, limit: float) -> None:
     row[_AT_HOME] = 1.0 if home == worker else 0.5 if home == t.rules[0].workers else 0.0
     row[_PRESSURE] = t.shelves[worker].resident_bytes / limit
     row[_PARKED_TASKS] = math.log(1.0 + t.clock[0].parked) / 10.0
-    row[_PROGRESS] = t.clock[0].ended / max(1, t.rules[0].tasks)
+    row[_PROGRESS] = min(1.0, t.clock[0].ended / max(1, t.clock[0].known))
 
 
 @compiled
@@ -170,7 +173,7 @@ def _tell_of_inputs(t: Tables, worker: int, task: int, row: Floats, limit: float
         to_read = t.tasks[array].to_read
         if fewest == 0 or to_read < fewest:
             fewest = max(1, to_read)
-        if to_read <= 1 and not t.wanted[array]:
+        if to_read <= 1:
             frees += nbytes
         if array == last:
             row[_CONTINUES] = 1.0
@@ -238,7 +241,8 @@ def _weigh_victims(t: Tables, worker: int) -> None:
         total += nbytes
         if t.tasks[array].parked_readers > 0:
             needed += nbytes
-        elif t.tasks[array].to_read > 0 or t.wanted[array]:
+        elif t.tasks[array].to_read > 0 or t.reader_ends[array] == t.reader_starts[array]:
+            # Later, or by a client: live, nobody knows what clients want; it is what nothing reads.
             needed += 0.5 * nbytes
         t.victim_bytes[count, 0] = total
         t.victim_bytes[count, 1] = needed
@@ -294,17 +298,21 @@ def _tell_of_dependents(t: Tables, worker: int, task: int, row: Floats, limit: f
 
 @compiled
 def measure_levels(t: Tables) -> None:
-    """Work out `t.levels`; tasks stand behind what they read, as in a `Dag`."""
-    n = t.rules[0].tasks
+    """Work out `t.levels` where tasks stand behind what they read, as in a `Dag`."""
+    measure_levels_of(t, np.arange(t.rules[0].tasks))
+
+
+@compiled
+def measure_levels_of(t: Tables, tasks: Integers) -> None:
+    """Work out `t.levels` of tasks, each behind what it reads."""
     longest = 1.0
-    for task in range(n):
+    for task in tasks:
         level = 0.0
         for i in range(t.starts[task], t.ends[task]):
             level = max(level, t.levels[t.sources[i], 0] + 1.0)
         t.levels[task, 0] = level
         longest = max(longest, level)
-    for back in range(n):
-        task = n - 1 - back
+    for task in tasks[::-1]:
         to_go = 0.0
         for i in range(t.reader_starts[task], t.reader_ends[task]):
             to_go = max(to_go, t.levels[t.readers[i], 1] + 1.0)

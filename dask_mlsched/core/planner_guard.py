@@ -9,9 +9,14 @@ from typing import Any, Final
 from dask_mlsched.core.guard import PolicyGuard
 from dask_mlsched.core.planners.picture import Picture
 from dask_mlsched.core.planners.planner import Planner
+from dask_mlsched.core.policies import HoldOption
 
 #: So many user priorities are planned at a time; the plans of others are made anew when needed.
 _LEVELS: Final = 4
+
+
+#: After these a planner may have much to take in, at once or when it is asked.
+_NEWS: Final = frozenset({"graph_changed", "worker_joined", "worker_left"})
 
 
 class PlannerGuard(PolicyGuard):
@@ -25,8 +30,9 @@ class PlannerGuard(PolicyGuard):
     A planner whose callback raises, or that proposes a task that is not
     parked, has lost the thread: it has failed, and is made anew before it is
     asked again. One that takes longer than its budget, for a callback or a
-    proposal, has failed too; for catching up at the beginning it may take as
-    long as it likes.
+    proposal, has failed too; for catching up it may take as long as it likes:
+    at the beginning, with a graph, and with what is asked after a worker has
+    joined or left.
 
     Parameters
     ----------
@@ -50,6 +56,8 @@ class PlannerGuard(PolicyGuard):
         self._picture = picture
         #: user priority -> its planner.
         self._planners: dict[float, Planner] = {}
+        #: User priorities whose planners may have to catch up when they are asked next.
+        self._behind: set[float] = set()
 
     @property
     def even_if_fits(self) -> bool:
@@ -60,6 +68,11 @@ class PlannerGuard(PolicyGuard):
     def takes_from_others(self) -> bool:
         """Whether Dask's order decides where nothing is proposed."""
         return self._kind.takes_from_others
+
+    def hold(self, level: float) -> HoldOption | None:
+        """Return what the last proposal would rather wait for."""
+        planner = self._planners.get(level)
+        return None if planner is None else planner.hold
 
     def planner(self, level: float) -> Planner | None:
         """Return the planner of a user priority, if it was asked before."""
@@ -78,6 +91,7 @@ class PlannerGuard(PolicyGuard):
             planner = self._planners.get(level)
             if planner is None:
                 planner = self._begin(level)
+                self._behind.add(level)
                 started = self._stopwatch()
             proposed = list(islice(planner.propose(worker, now), max(1, planner.shortlist)))
             parked = self._picture.parked(level)
@@ -90,6 +104,9 @@ class PlannerGuard(PolicyGuard):
         if strays:
             self._lost(level, f"proposed task {strays[0]!r}; expected one that is parked")
             return None
+        if level in self._behind:
+            self._behind.discard(level)
+            return proposed
         return None if self._dawdled(self.seconds) else proposed
 
     def _begin(self, level: float) -> Planner:
@@ -141,6 +158,9 @@ class PlannerGuard(PolicyGuard):
             getattr(self._planners[level], callback)(*arguments)
         except Exception as error:  # noqa: BLE001 - a policy is foreign code and may raise anything
             self._lost(level, f"raised {type(error).__name__} in {callback}: {error}")
+            return
+        if callback in _NEWS:
+            self._behind.add(level)
         else:
             self._dawdled(self._stopwatch() - started)
 

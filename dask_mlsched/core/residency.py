@@ -61,6 +61,10 @@ class Residency:
         """Return the resident arrays with their bytes, least recently used first."""
         return self._resident.items()
 
+    def slow(self) -> list[int]:
+        """List the arrays in the slow tier."""
+        return list(self._slow)
+
     def held(self) -> list[int]:
         """List the arrays of both tiers."""
         return [*self._resident, *self._slow]

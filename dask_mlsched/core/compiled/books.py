@@ -313,6 +313,8 @@ def reported(t: Tables, worker: int) -> None:
         array = abs(move) - 1
         if t.tasks[array].state != _COMPUTED or _in_use(t, worker, array):
             continue
+        if move > 0 and shelves.is_resident(t, worker, array):
+            continue
         if move > 0:
             set_bit(t.expected_on, array, worker)
             shelves.touch(t, worker, array)

@@ -8,7 +8,7 @@ from dask_mlsched.core.chooser import IN_ORDER, SENDING_SECONDS, SUCCESSORS
 from dask_mlsched.core.compiled import heaps, shelves
 from dask_mlsched.core.compiled.books import expected_nbytes, nearest, will_read
 from dask_mlsched.core.compiled.jit import compiled
-from dask_mlsched.core.compiled.tables import GREEDY_HOLD, NO_LIMIT, ORDER, Tables
+from dask_mlsched.core.compiled.tables import FAR, GREEDY_HOLD, NO_LIMIT, ORDER, Tables
 from dask_mlsched.core.controller import BRIDGE, ROUND_TRIP
 from dask_mlsched.core.planners.picture import UNKNOWN_SECONDS
 
@@ -256,6 +256,8 @@ def _nearest_successor(t: Tables, worker: int, fewest: int) -> int:
             successor = t.readers[j]
             if t.tasks[successor].unfinished != 1 or not will_read(t, successor):
                 continue
+            if t.order[successor] == FAR:
+                continue  # once ready, it would still stand behind the tasks at hand
             looked_at += 1
             if looked_at > SUCCESSORS:
                 break

@@ -91,6 +91,7 @@ def _drop_first(t: Tables) -> None:
 def begin(t: Tables, given: Booleans) -> None:
     """Submit the graph: what is given is in every slow tier, and what is ready is parked."""
     rules, clock = t.rules[0], t.clock[0]
+    clock.known = rules.tasks
     for task in range(rules.tasks):
         t.tasks[task].state = _WAITING
         t.prefixes[t.prefix[task]].unfinished += 1
@@ -213,6 +214,12 @@ def preferred(t: Tables, network: Network) -> int:
     """Return the policy's own answer to the decision at hand."""
     if t.rules[0].policy != NETWORK:
         return choosing.greedy(t)
+    return score(t, network)
+
+
+@compiled
+def score(t: Tables, network: Network) -> int:
+    """Describe and score the actions of the decision at hand; return the first of the best."""
     actions = features.describe(t, t.clock[0].at_worker)
     forward(network, t.features[:actions], t.scores[:actions])
     best = 0

@@ -17,17 +17,49 @@ import numba as nb
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
-#: Compiled function -> what it was made from.
-_stamps: Final[dict[object, str]] = {}
+
+class _Stamp:
+    """What a function was made from, as a digest.
+
+    Worked out when numba first asks, for a function may call others that are defined below it.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        self._digest: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """The digest, as text."""
+        if self._digest is None:
+            self._digest = ""  # for a function that calls itself
+            parts = repr(list(_made_from(self._function)))
+            self._digest = hashlib.sha256(parts.encode()).hexdigest()
+        return self._digest
+
+    def __eq__(self, other: object) -> bool:
+        """Compare with what is kept on disk."""
+        return self.digest == other
+
+    def __hash__(self) -> int:
+        """Stand for the digest."""
+        return hash(self.digest)
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        """Go to disk as text."""
+        return str, (self.digest,)
+
+
+#: Compiled function -> its stamp.
+_stamps: Final[dict[object, _Stamp]] = {}
 
 
 def compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Compile a function with numba at its first call; a type for what numba leaves untyped."""
     made: Any = nb.njit(cache=True, error_model="numpy", nogil=True)(function)
-    stamp = hashlib.sha256(repr(list(_made_from(function))).encode()).hexdigest()
-    _stamps[made] = stamp
+    _stamps[made] = _Stamp(function)
     # numba has no public way to say what its copy on disk depends on.
-    made._cache._cache_file._source_stamp = stamp  # noqa: SLF001 - as said above
+    made._cache._cache_file._source_stamp = _stamps[made]  # noqa: SLF001 - as said above
     return cast("Callable[Parameters, Result]", made)
 
 
@@ -47,11 +79,9 @@ def _made_from(function: Any) -> Iterator[object]:
 
 
 def _described(value: Any) -> object:
-    try:
-        return _stamps[value]
-    except (KeyError, TypeError):  # not compiled here; or cannot be a key
-        pass
-    if hasattr(value, "py_func"):  # compiled elsewhere, such as the network
-        return list(_made_from(value.py_func))
+    if isinstance(value, int | float | str | bytes | tuple):
+        return value
+    if hasattr(value, "py_func"):  # compiled, here or elsewhere, such as the network
+        return _stamps[value].digest if value in _stamps else list(_made_from(value.py_func))
     # Tables know their fields by their layout; functions and classes of libraries by name.
-    return value if isinstance(value, int | float | str | bytes | tuple) else type(value).__name__
+    return type(value).__name__

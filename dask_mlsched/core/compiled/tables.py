@@ -166,6 +166,7 @@ CLOCK: Final = np.dtype(
         ("weighed", np.int64),  # decisions described, see `features`
         ("victims_weighed", np.int64),
         ("longest", np.float64),  # path, in steps
+        ("known", np.int64),  # tasks, which live may be fewer than there are rows
         ("came", np.int64),  # in `came` and `gone`
         ("gone", np.int64),
         ("candidates", np.int64),
@@ -178,6 +179,7 @@ CLOCK: Final = np.dtype(
         ("stirred", np.bool_),
         ("fits", np.bool_),
         ("in_pass", np.bool_),
+        ("prefers_hold", np.bool_),
     ],
     align=True,
 )
@@ -281,6 +283,8 @@ class Tables(structref.StructRefProxy):
     frontier: Integers
     scratch: Integers
     held_bytes: Integers  # [W]
+    #: [n] how many readers the row of each array has room for; see `live`.
+    reader_room: Integers
     #: [n] what `features` counts once for each decision; [V, 2] sums over the first victims.
     weighed: Integers
     unlocked: Singles
@@ -340,11 +344,19 @@ def lay_out(
         raise ValueError(msg)
     most = machine.threads + settings.lookahead + BRIDGE + 1
     widest = int(np.max(np.diff(dag.starts), initial=0))
-    moves = n + 2 * most * (widest + 1)
-    words = (w + 63) // 64
     costs = machine.costs
-    rules = np.zeros(1, RULES)
-    rules[0] = (
+    arrays = empty(
+        n,
+        w,
+        prefixes=len(dag.prefixes),
+        sources=0,
+        readers=0,
+        most=most,
+        widest=widest,
+        columns=columns,
+        log=log,
+    )
+    arrays["rules"][0] = (
         n,
         w,
         machine.threads,
@@ -369,20 +381,13 @@ def lay_out(
         log,
         widest,
     )
-    workers = np.zeros(w, WORKER)
-    workers["last_sent"] = -math.inf
-    workers["bandwidth"] = settings.bandwidth
-    workers["held_since"] = workers["hold_until"] = math.nan
-    workers["last_task"] = -1
-    shelves = np.zeros(2 * w, SHELF)
-    shelves["limit"] = NO_LIMIT if machine.limit is None else machine.limit
-    places = np.zeros((2 * w, n + 1), PLACE)
-    places["older"][:, n] = places["younger"][:, n] = n
-    tasks = np.zeros(n, TASK)
-    tasks["worker"] = -1
-    tasks["unfinished"] = np.diff(dag.starts)
-    tasks["to_read"] = np.diff(dag.reader_starts)
+    limit = NO_LIMIT if machine.limit is None else machine.limit
+    arrays["shelves"]["limit"] = limit
+    arrays["workers"]["bandwidth"] = settings.bandwidth
+    arrays["tasks"]["unfinished"] = np.diff(dag.starts)
+    arrays["tasks"]["to_read"] = np.diff(dag.reader_starts)
     return {
+        **arrays,
         "order": np.ascontiguousarray(order, np.int64) * STEP,
         "nbytes": dag.nbytes,
         "seconds": seconds,
@@ -394,11 +399,67 @@ def lay_out(
         "reader_ends": dag.reader_starts[1:],
         "readers": dag.readers,
         "wanted": dag.wanted,
+    }
+
+
+def empty(
+    n: int,
+    w: int,
+    *,
+    prefixes: int,
+    sources: int,
+    readers: int,
+    most: int,
+    widest: int = 0,
+    columns: int,
+    log: bool = False,
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Make all arrays with room for so many tasks and workers, and nothing in them.
+
+    Parameters
+    ----------
+    n, w
+        Tasks and workers.
+    prefixes, sources, readers
+        Rows of those names.
+    most
+        Tasks that a worker has at once, at most.
+    widest
+        Inputs that a task has, at most.
+    columns
+        Features.
+    log
+        Whether there is a log.
+    """
+    moves = n + 2 * most * (widest + 1)
+    words = (w + 63) // 64
+    workers = np.zeros(w, WORKER)
+    workers["last_sent"] = -math.inf
+    workers["held_since"] = workers["hold_until"] = math.nan
+    workers["last_task"] = -1
+    shelves = np.zeros(2 * w, SHELF)
+    shelves["limit"] = NO_LIMIT
+    places = np.zeros((2 * w, n + 1), PLACE)
+    places["older"][:, n] = places["younger"][:, n] = n
+    tasks = np.zeros(n, TASK)
+    tasks["worker"] = -1
+    return {
+        "order": np.zeros(n, np.int64),
+        "nbytes": np.zeros(n, np.int64),
+        "seconds": np.zeros(n),
+        "prefix": np.zeros(n, np.int64),
+        "starts": np.zeros(n, np.int64),
+        "ends": np.zeros(n, np.int64),
+        "sources": np.zeros(sources, np.int64),
+        "reader_starts": np.zeros(n, np.int64),
+        "reader_ends": np.zeros(n, np.int64),
+        "readers": np.zeros(readers, np.int64),
+        "wanted": np.zeros(n, np.bool_),
         "levels": np.zeros((n, 2), np.float32),
-        "rules": rules,
+        "rules": np.zeros(1, RULES),
         "clock": np.zeros(1, CLOCK),
         "tasks": tasks,
-        "prefixes": np.zeros(len(dag.prefixes), PREFIX),
+        "prefixes": np.zeros(prefixes, PREFIX),
         "workers": workers,
         "shelves": shelves,
         "places": places,
@@ -428,6 +489,7 @@ def lay_out(
         "frontier": np.zeros(MOST_CANDIDATES + 2, np.int32),
         "scratch": np.zeros(2 * MOST_CANDIDATES + 2, np.int32),
         "held_bytes": np.full(w, -1, np.int64),
+        "reader_room": np.zeros(n, np.int64),
         "weighed": np.zeros(n, np.int64),
         "unlocked": np.zeros(n, np.float32),
         "victim_bytes": np.zeros((16, 2)),

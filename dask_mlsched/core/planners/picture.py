@@ -31,6 +31,8 @@ class Picture:
         levels: Mapping[float, ParkedTasks],
         on_workers: Mapping[int, int],
         network_bandwidth: float,
+        hold_limit: float = 1.0,
+        shortlist: int = 32,
     ) -> None:
         self.graph = graph
         #: worker -> its slots and its predicted residency.
@@ -40,7 +42,11 @@ class Picture:
         self.now = 0.0
         self.eviction = "lru"
         self._levels = levels
-        self._network_bandwidth = network_bandwidth
+        #: Bytes per second between workers, as assumed; seconds that a hold may last.
+        self.network_bandwidth = network_bandwidth
+        self.hold_limit = hold_limit
+        #: So many candidates at most, as a user has set it.
+        self.shortlist = shortlist
 
     def parked(self, level: float) -> ParkedTasks:
         """Return the parked tasks of a user priority."""
@@ -64,7 +70,7 @@ class Picture:
         nbytes = self.graph.expected_nbytes(array)
         seconds = device.copy_seconds(nbytes)
         if not device.residency.in_slow_tier(array):
-            seconds += nbytes / self._network_bandwidth
+            seconds += nbytes / self.network_bandwidth
         return seconds
 
     def transfer_seconds(self, task: int, worker: int) -> float:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Protocol, Self, runtime_checkable
 
 from dask_mlsched.core.planners.picture import Picture
-from dask_mlsched.core.policies import Policy, Situation, View
+from dask_mlsched.core.policies import HoldOption, Policy, Situation, View
 
 
 @runtime_checkable
@@ -32,6 +32,8 @@ class Planner(Policy, Protocol):
     #: Whether a worker for which nothing is proposed may take a task that is at home elsewhere, by
     #: the rules that hold without a policy.
     takes_from_others: bool
+    #: Set by `propose` where it would rather leave the slot empty than run what it proposes.
+    hold: HoldOption | None
 
     def fresh(self) -> Self:
         """Make another planner like this one, which knows nothing yet."""
@@ -54,6 +56,10 @@ class Planner(Policy, Protocol):
 
     def task_forgotten(self, task: int) -> None:
         """Hear that a task is gone from the graph; its number may be used again."""
+        ...
+
+    def array_released(self, array: int) -> None:
+        """Hear that no worker holds an array any more."""
         ...
 
     def task_ready(self, task: int) -> None:
@@ -105,6 +111,7 @@ class BasePlanner:
     even_if_fits = False
     eviction: str | None = None
     takes_from_others = False
+    hold: HoldOption | None = None
 
     #: What there is to see, and the user priority of the tasks that are planned.
     picture: Picture
@@ -128,6 +135,9 @@ class BasePlanner:
 
     def task_forgotten(self, task: int) -> None:
         """Know nothing of the task."""
+
+    def array_released(self, array: int) -> None:
+        """Make nothing of it."""
 
     def task_sent(self, task: int, worker: int) -> None:
         """Take the task out, if it was parked."""

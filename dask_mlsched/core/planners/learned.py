@@ -1,0 +1,112 @@
+"""The network's policy, live: scores for the nearest parked tasks and for HOLD."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+from dask_mlsched.core.compiled.rollout import LONGEST
+from dask_mlsched.core.network import Network
+from dask_mlsched.core.planners.mirror import Mirror
+from dask_mlsched.core.planners.picture import Picture
+from dask_mlsched.core.planners.planner import BasePlanner
+from dask_mlsched.core.policies import HoldOption
+
+
+class Learned(BasePlanner):
+    """Runs what a network prefers, or holds the slot where it prefers that.
+
+    Parameters
+    ----------
+    network
+        Scores what `features` tells of.
+    name
+        What users see: the generalist and a specialist differ in their weights alone.
+    may_hold
+        Whether HOLD may be chosen.
+    """
+
+    #: More than a decision can rank.
+    shortlist = LONGEST + 8
+
+    def __init__(self, network: Network, name: str = "learned", *, may_hold: bool = True) -> None:
+        self.network = network
+        self.name = name
+        self._may_hold = may_hold
+        #: Set by a proposal that prefers to wait.
+        self.hold: HoldOption | None = None
+
+    def fresh(self) -> Self:
+        """Make another with the same network, which knows nothing yet."""
+        return type(self)(self.network, self.name, may_hold=self._may_hold)
+
+    def attach(self, picture: Picture, level: float) -> None:
+        """Begin, for the tasks of one user priority."""
+        super().attach(picture, level)
+        #: None: to be made, at the next proposal, from all there is.
+        self._mirror: Mirror | None = None
+
+    def propose(self, worker: int, now: float) -> Sequence[int]:
+        """Rank the nearest tasks, the best first; `hold` says whether waiting is better."""
+        if self._mirror is None:
+            self._mirror = Mirror(self.picture, self.level, min(LONGEST, self.picture.shortlist))
+        mirror = self._mirror
+        tasks = mirror.decide(self.network, worker, now)
+        self.hold = None
+        if self._may_hold and mirror.prefers_hold:
+            promise = mirror.hold
+            self.hold = HoldOption(
+                until=float(promise["hold_until"]),
+                successor=int(promise["hold_successor"]),
+                missing_bytes=int(promise["hold_missing"]),
+                saved_seconds=float(promise["hold_saved"]),
+            )
+        return tasks
+
+    def graph_changed(self, tasks: Sequence[int]) -> None:
+        """Follow."""
+        if self._mirror is not None:
+            self._mirror.graph_changed(tasks)
+
+    def task_forgotten(self, task: int) -> None:
+        """Follow."""
+        if self._mirror is not None:
+            self._mirror.forget(task)
+
+    def array_released(self, array: int) -> None:
+        """Follow."""
+        if self._mirror is not None:
+            self._mirror.released(array)
+
+    def task_ready(self, task: int) -> None:
+        """Follow."""
+        if self._mirror is not None:
+            self._mirror.ready(task)
+
+    def task_withdrawn(self, task: int) -> None:
+        """Follow."""
+        if self._mirror is not None:
+            self._mirror.withdrawn(task)
+
+    def task_sent(self, task: int, worker: int) -> None:
+        """Follow."""
+        if self._mirror is not None:
+            self._mirror.sent(task, worker)
+
+    def task_ended(self, task: int, worker: int) -> None:
+        """Follow."""
+        if self._mirror is not None:
+            self._mirror.ended(task, worker)
+
+    def residency_changed(self, worker: int, came: Sequence[int], gone: Sequence[int]) -> None:
+        """Follow."""
+        if self._mirror is not None:
+            self._mirror.moved(worker, came, gone)
+
+    def worker_joined(self, worker: int) -> None:
+        """Begin anew: it is rare, and all homes may change."""
+        self._mirror = None
+
+    def worker_left(self, worker: int) -> None:
+        """Begin anew."""
+        self._mirror = None
