@@ -13,11 +13,12 @@ def _commands() -> Sequence[click.Command]:
     from dask_mlsched.cli.commands import bench, demo, overhead
     from dask_mlsched.cli.fidelity import fidelity
     from dask_mlsched.cli.published import published
+    from dask_mlsched.cli.regret import regret
     from dask_mlsched.cli.replay import replay
     from dask_mlsched.cli.simulate import simulate
     from dask_mlsched.cli.speed import speed
 
-    return bench, demo, fidelity, overhead, published, replay, simulate, speed
+    return bench, demo, fidelity, overhead, published, regret, replay, simulate, speed
 
 
 #: The entry point: `dask` adds it to its own commands.

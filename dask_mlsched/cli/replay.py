@@ -1,4 +1,4 @@
-"""`dask mlsched replay …`: what is in a replay buffer, and taking it out."""
+"""`dask mlsched replay …`: what is in a replay buffer, and taking it out; see also `replay_add`."""
 
 from __future__ import annotations
 
@@ -98,11 +98,15 @@ def prune(
 
 
 def _commands() -> Sequence[click.Command]:
-    return info, export, prune
+    from dask_mlsched.cli.replay_add import add
+
+    return add, info, export, prune
 
 
 #: The group, one of the commands of `dask mlsched`.
-replay = Group("replay", help="Look at the decisions that are kept to learn from.", load=_commands)
+replay = Group(
+    "replay", help="Look after the decisions that are kept to learn from.", load=_commands
+)
 
 
 def as_json(found: Info) -> dict[str, Any]:

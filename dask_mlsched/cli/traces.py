@@ -1,4 +1,4 @@
-"""What `dask mlsched simulate` does with a trace: its machine, its decisions, what was measured."""
+"""What commands do with a trace: its machine, its decisions, what was measured."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import click
 from dask_mlsched.benchmarks.simulation import Result, Simulation
 from dask_mlsched.cli.options import complain
 from dask_mlsched.core.calibration import Calibration, calibrate, repeat
-from dask_mlsched.core.trace import TraceError
+from dask_mlsched.core.trace import Trace, TraceError
 from dask_mlsched.core.trace_codec import decode
 
 
-def calibrated(file: Path) -> Calibration:
-    """Read a trace and fit a machine to it; what is missing in it is said on standard error."""
+def read(file: Path) -> Trace:
+    """Read a trace; what is missing in it is said on standard error."""
     try:
         trace = decode(file.read_bytes())
     except OSError as error:
@@ -26,7 +26,12 @@ def calibrated(file: Path) -> Calibration:
     if not trace.complete:
         why = trace.problem or trace.truncated
         click.echo(f"{file} ends before its run did ({why}); what is there counts", err=True)
-    return calibrate(trace, file.name)
+    return trace
+
+
+def calibrated(file: Path) -> Calibration:
+    """Read a trace and fit a machine to it."""
+    return calibrate(read(file), file.name)
 
 
 def with_taken(simulation: Simulation, calibration: Calibration) -> Simulation:
