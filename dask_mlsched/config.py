@@ -155,8 +155,9 @@ def _expected(schema: dict[str, Any]) -> str:
 
 
 def _check_policy(name: str) -> None:
-    if name not in policies.NAMES and "." not in name:
-        known = ", ".join(policies.NAMES)
+    names = (*policies.LEARNED, *policies.NAMES)
+    if name not in names and "." not in name:
+        known = ", ".join(names)
         msg = (
             f"mlsched.policy is {name!r}; expected one of {known}, "
             "or the dotted path of a class such as 'mypackage.MyPolicy'"

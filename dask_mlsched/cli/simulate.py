@@ -48,7 +48,7 @@ from dask_mlsched.extension.quantities import parse_bandwidth, parse_duration
 
 
 def _check_policy(name: str) -> None:
-    if name != "stock":
+    if name not in policies.LEARNED and name != "stock":
         policies.make(name, random.Random(0))
 
 
@@ -82,7 +82,7 @@ _MESSAGE = Checked("duration", lambda text: parse_duration("--message", text))
     type=_POLICIES,
     default="stock,greedy-hold",
     show_default=True,
-    help=f"One or more, separated by commas: {', '.join(policies.NAMES)}.",
+    help=f"One or more, separated by commas: {', '.join((*policies.LEARNED, *policies.NAMES))}.",
 )
 @click.option("--eviction", type=click.Choice(RULES), help="Default: lru, or the trace's.")
 @click.option("--device-memory", type=SIZE, help="Of each worker, such as 40MB.")

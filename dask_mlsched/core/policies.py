@@ -191,6 +191,9 @@ PLANNERS: tuple[str, ...] = (
 #: Names that need no dotted path. `stock` is not a policy object: it leaves every choice to Dask.
 NAMES: tuple[str, ...] = ("stock", "random", "fifo", "greedy", "greedy-hold", *PLANNERS)
 
+#: Names of those that `dask_mlsched.learning` makes.
+LEARNED: tuple[str, ...] = ("learned",)
+
 
 def make(name: str, rng: random.Random) -> Policy:
     """Build a hand-written policy.

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import random
+from typing import Final
 
 from dask_mlsched.config import ConfigError
 from dask_mlsched.core import policies
 from dask_mlsched.core.planners.planner import Planner
 from dask_mlsched.core.policies import Policy
+
+#: Where the learned policies are; they are loaded by name like a user's own.
+_LEARNED: Final = {"learned": "dask_mlsched.learning.served.Generalist"}
 
 
 def load_policy(name: str, seed: int) -> Policy | None:
@@ -23,7 +28,7 @@ def load_policy(name: str, seed: int) -> Policy | None:
         return None
     if name in policies.NAMES:
         return policies.make(name, random.Random(seed))
-    module_name, _, attribute = name.rpartition(".")
+    module_name, _, attribute = _LEARNED.get(name, name).rpartition(".")
     try:
         policy = getattr(importlib.import_module(module_name), attribute)()
     except Exception as error:
@@ -46,3 +51,14 @@ def load_policy(name: str, seed: int) -> Policy | None:
         )
         raise ConfigError(msg)
     return policy
+
+
+async def prepare(policy: Policy | None) -> None:
+    """Let a policy get ready, if it needs that, beside the event loop.
+
+    Compiled code is made once for a machine, which takes a minute or two; later it is loaded in
+    some seconds. Whoever awaits this waits; the scheduler goes on.
+    """
+    get_ready = getattr(policy, "prepare", None)
+    if get_ready is not None:
+        await asyncio.to_thread(get_ready)

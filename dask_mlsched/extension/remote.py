@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dask.typing import Key
 
 from dask_mlsched.config import ConfigError, checked
+from dask_mlsched.extension.policy_source import load_policy, prepare
 from dask_mlsched.extension.recording import NotRecordedError
 
 if TYPE_CHECKING:
@@ -25,11 +26,12 @@ def add_handlers(plugin: MLSchedulerPlugin) -> None:
     def mlsched_explain(key: Key) -> dict[str, Any]:
         return plugin.explain(key)
 
-    def mlsched_set(mode: str | None = None, policy: str | None = None) -> str:
+    async def mlsched_set(mode: str | None = None, policy: str | None = None) -> str:
         # Users get one line about their value, not a traceback of the scheduler's.
         try:
             if policy is not None:
-                plugin.set_policy(checked("policy", policy))
+                await prepare(load_policy(checked("policy", policy), plugin.config.seed))
+                plugin.set_policy(policy)
             if mode is not None:
                 plugin.set_mode(checked("mode", mode))
         except ConfigError as error:

@@ -33,7 +33,7 @@ from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.controller import Controller
 from dask_mlsched.extension import dask_versions, parking, remote, status
 from dask_mlsched.extension.dispatcher import Dispatcher, stimulus
-from dask_mlsched.extension.policy_source import load_policy
+from dask_mlsched.extension.policy_source import load_policy, prepare
 from dask_mlsched.extension.recording import Recording
 from dask_mlsched.extension.reports import TOPIC, Reports
 from dask_mlsched.extension.translator import Translator
@@ -118,7 +118,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
             return  # a scheduler that loads us as it starts calls this a second time
         dask_versions.check(scheduler)
         self.config = Config.read(**self._overrides)
-        load_policy(self.config.policy, self.config.seed)
+        await prepare(load_policy(self.config.policy, self.config.seed))
         self.scheduler = scheduler
         started = time.time()
         worker_plugin = MLWorkerPlugin(snapshot_interval=self.config.snapshot_interval)

@@ -36,6 +36,12 @@ class Learned(BasePlanner):
         #: Set by a proposal that prefers to wait.
         self.hold: HoldOption | None = None
 
+    def prepare(self) -> None:
+        """Have everything compiled before anybody waits for a decision; may take minutes once."""
+        from dask_mlsched.core.planners.warm_up import warm_up  # which makes one of these
+
+        warm_up()
+
     def fresh(self) -> Self:
         """Make another with the same network, which knows nothing yet."""
         return type(self)(self.network, self.name, may_hold=self._may_hold)
