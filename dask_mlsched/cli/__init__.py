@@ -10,6 +10,7 @@ from dask_mlsched.cli.options import Group
 
 
 def _commands() -> Sequence[click.Command]:
+    from dask_mlsched.cli.ablations import ablations
     from dask_mlsched.cli.commands import bench, demo, overhead
     from dask_mlsched.cli.fidelity import fidelity
     from dask_mlsched.cli.published import published
@@ -18,7 +19,7 @@ def _commands() -> Sequence[click.Command]:
     from dask_mlsched.cli.simulate import simulate
     from dask_mlsched.cli.speed import speed
 
-    return bench, demo, fidelity, overhead, published, regret, replay, simulate, speed
+    return ablations, bench, demo, fidelity, overhead, published, regret, replay, simulate, speed
 
 
 #: The entry point: `dask` adds it to its own commands.
