@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.rollouts import FARTHEST, NEAREST, product_rollout
+from core.rollouts import MOST_MISSING, product_rollout
 from dask_mlsched.core.compiled.rollout import Decision, Rollout
 from dask_mlsched.core.hindsight import best, costs, normalised, regret
 from dask_mlsched.core.network import Network
+from dask_mlsched.core.scores import FEWEST_MISSING
 
 
-def waiting(number: int, network: Network = NEAREST) -> tuple[Rollout, Decision]:
+def waiting(number: int, network: Network = FEWEST_MISSING) -> tuple[Rollout, Decision]:
     rollout = product_rollout(network)
     decision = rollout.until(number)
     assert decision is not None
@@ -43,7 +44,7 @@ def answer(guide: Rollout, decision: Decision) -> int:
 @pytest.mark.parametrize("number", [0, 5, 17])
 def test_costs_are_makespans_less_the_least(number):
     rollout, decision = waiting(number)
-    expected = makespans(number, NEAREST, NEAREST)
+    expected = makespans(number, FEWEST_MISSING, FEWEST_MISSING)
     np.testing.assert_allclose(costs(rollout, decision), expected - expected.min(), atol=1e-12)
 
 
@@ -61,10 +62,10 @@ def test_some_decision_matters():
 def test_costs_leave_the_run_where_it_stands():
     rollout, decision = waiting(5)
     before = {name: array.tobytes() for name, array in rollout.arrays.items()}
-    costs(rollout, decision, clairvoyant=FARTHEST, beta=0.5)
+    costs(rollout, decision, clairvoyant=MOST_MISSING, beta=0.5)
     after = {name: array.tobytes() for name, array in rollout.arrays.items()}
     assert [name for name, there in after.items() if there != before[name]] == []
-    assert rollout.network is NEAREST
+    assert rollout.network is FEWEST_MISSING
 
 
 def test_actions_that_are_not_tried_have_no_cost():
@@ -88,15 +89,17 @@ def test_actions_that_there_are_not_are_refused(actions):
 
 def test_a_clairvoyant_with_all_the_weight_decides_the_rest():
     rollout, decision = waiting(5)
-    expected = makespans(5, NEAREST, FARTHEST)
-    found = costs(rollout, decision, clairvoyant=FARTHEST, beta=1.0)
+    expected = makespans(5, FEWEST_MISSING, MOST_MISSING)
+    found = costs(rollout, decision, clairvoyant=MOST_MISSING, beta=1.0)
     np.testing.assert_allclose(found, expected - expected.min(), atol=1e-12)
 
 
 def test_without_random_numbers_costs_are_what_is_to_be_expected():
     rollout, decision = waiting(5)
-    expected = 0.75 * makespans(5, NEAREST, NEAREST) + 0.25 * makespans(5, NEAREST, FARTHEST)
-    found = costs(rollout, decision, clairvoyant=FARTHEST, beta=0.25)
+    expected = 0.75 * makespans(5, FEWEST_MISSING, FEWEST_MISSING) + 0.25 * makespans(
+        5, FEWEST_MISSING, MOST_MISSING
+    )
+    found = costs(rollout, decision, clairvoyant=MOST_MISSING, beta=0.25)
     np.testing.assert_allclose(found, expected - expected.min(), atol=1e-12)
 
 
@@ -104,9 +107,11 @@ def test_with_random_numbers_one_of_both_decides_for_all_actions():
     rollout, decision = waiting(5)
     rng = np.random.default_rng(0)
     own = costs(rollout, decision)
-    clairvoyant = costs(rollout, decision, clairvoyant=FARTHEST, beta=1.0)
+    clairvoyant = costs(rollout, decision, clairvoyant=MOST_MISSING, beta=1.0)
     assert not np.allclose(own, clairvoyant)
-    drawn = [costs(rollout, decision, clairvoyant=FARTHEST, beta=0.3, rng=rng) for _ in range(100)]
+    drawn = [
+        costs(rollout, decision, clairvoyant=MOST_MISSING, beta=0.3, rng=rng) for _ in range(100)
+    ]
     by_clairvoyant = sum(np.array_equal(each, clairvoyant) for each in drawn)
     assert by_clairvoyant + sum(np.array_equal(each, own) for each in drawn) == 100
     assert 15 < by_clairvoyant < 45
@@ -119,8 +124,8 @@ def test_a_run_under_a_policy_without_weights_can_have_a_clairvoyant():
     decision, same = rollout.until(0), greedy.until(0)
     assert decision is not None
     assert same is not None
-    expected = costs(rollout, decision, clairvoyant=FARTHEST, beta=1.0)
-    found = costs(greedy, same, clairvoyant=FARTHEST, beta=1.0)
+    expected = costs(rollout, decision, clairvoyant=MOST_MISSING, beta=1.0)
+    found = costs(greedy, same, clairvoyant=MOST_MISSING, beta=1.0)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -128,7 +133,7 @@ def test_a_run_under_a_policy_without_weights_can_have_a_clairvoyant():
 def test_a_beta_that_is_no_probability_is_refused(beta):
     rollout, decision = waiting(0)
     with pytest.raises(ValueError, match="expected a probability"):
-        costs(rollout, decision, clairvoyant=FARTHEST, beta=beta)
+        costs(rollout, decision, clairvoyant=MOST_MISSING, beta=beta)
 
 
 def test_a_share_for_no_clairvoyant_is_refused():
