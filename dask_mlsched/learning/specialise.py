@@ -1,0 +1,215 @@
+"""Fits the policy to the DAG at hand: simulates the candidates, keeps the best, searches on.
+
+The candidates are Dask alone, and four networks for our own controller: one that leaves everything
+in Dask's order, greedy with and without HOLD, and the generalist. Since they share the generalist's
+standardised features, the search may begin at any of them. That the best of all is kept is also
+the guard against losing to Dask: what loses in the simulation is not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from dask_mlsched.core import features
+from dask_mlsched.core.chooser import Settings
+from dask_mlsched.core.compiled.rollout import Rollout
+from dask_mlsched.core.costs import bounds
+from dask_mlsched.core.dag import Dag, Integers
+from dask_mlsched.core.graph_message import Arm, Objective
+from dask_mlsched.core.machine import Machine
+from dask_mlsched.core.network import Network
+from dask_mlsched.core.simulator import simulate
+from dask_mlsched.learning.search import CrossEntropy, SearchSettings
+
+#: With more tasks than this, Dask's order under our controller stands in for Dask alone: that
+#: simulation is not compiled, and takes 100 microseconds a task.
+STOCK_TASKS: Final = 5_000
+
+#: Runs without a better network after which the search ends.
+PATIENCE: Final = 120
+
+#: Narrow, and few to a round: there is time for a hundred runs or so.
+SEARCH: Final = SearchSettings(population=12, elites=4, sigma=0.3)
+
+#: What no run can be below is reached when a run is so near.
+_NEAR: Final = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Specialist:
+    """The best for a DAG so far."""
+
+    arm: Arm
+    #: Of the controller's policy; for Dask alone, one that leaves everything in Dask's order.
+    network: Network
+    #: Whether the network may choose HOLD.
+    may_hold: bool
+    #: arm -> makespan in seconds and bytes moved, simulated. Without "stock" where that would have
+    #: taken too long.
+    foretold: dict[Arm, tuple[float, int]]
+    #: Simulated runs so far.
+    evaluations: int
+
+
+def specialise(
+    dag: Dag,
+    machine: Machine,
+    settings: Settings,
+    order: Integers,
+    start: Network,
+    *,
+    expired: Callable[[], bool],
+    rng: np.random.Generator,
+    objective: Objective = "makespan",
+    on_candidates: Callable[[Specialist], None] | None = None,
+) -> Specialist:
+    """Find the policy for a DAG.
+
+    The same generator and as many runs give the same result.
+
+    Parameters
+    ----------
+    dag, machine, settings, order
+        What is run, on what, how the controller is set, and [n] Dask's order.
+    start
+        The generalist.
+    expired
+        Asked before each run but those of the candidates; True ends the search.
+    rng
+        Draws networks.
+    objective
+        What is made small; the other decides between equals.
+    on_candidates
+        Called once with the best of the candidates, before the search.
+
+    Returns
+    -------
+    Specialist
+        In the simulation never worse than the best candidate.
+
+    Raises
+    ------
+    dask_mlsched.core.machine.SimulationError
+        If the DAG cannot be run on the machine.
+    """
+    trial = _Trial(dag, machine, settings, order, objective)
+    trial.candidates(start)
+    best = trial.best()
+    if on_candidates is not None:
+        on_candidates(best)
+    if trial.done(best):
+        return best
+    return _search(trial, best, expired, rng)
+
+
+def _search(
+    trial: _Trial, best: Specialist, expired: Callable[[], bool], rng: np.random.Generator
+) -> Specialist:
+    """Search on from the best network, until nothing has become better for a while."""
+    distribution = CrossEntropy(trial.best_network(), SEARCH)
+    idle = 0
+    while idle < PATIENCE:
+        costs: list[float] = []
+        # The first one drawn is the middle, which in the first round has been run.
+        for network in distribution.ask(rng):
+            if expired():
+                return trial.best()
+            costs.append(trial.run("searched", network, may_hold=True))
+            idle += 1
+            found = trial.best()
+            if found.network is not best.network:
+                best, idle = found, 0
+                if trial.done(best):
+                    return best
+        distribution.tell(costs)
+    return trial.best()
+
+
+class _Trial:
+    """Runs what there is to choose from, and remembers what it came to."""
+
+    def __init__(
+        self,
+        dag: Dag,
+        machine: Machine,
+        settings: Settings,
+        order: Integers,
+        objective: Objective,
+    ) -> None:
+        self._run_on = dag, machine, settings, order
+        self._objective = objective
+        #: arm -> makespan and bytes moved, of the best run of each; what made it.
+        self._foretold: dict[Arm, tuple[float, int]] = {}
+        self._made_by: dict[Arm, tuple[Network, bool]] = {}
+        self._evaluations = 0
+        least = bounds(
+            dag, machine.limit, machine.costs, workers=machine.workers, threads=machine.threads
+        )
+        self._least = least.makespan, least.bytes_moved
+
+    def candidates(self, start: Network) -> None:
+        """Run them; of equals, those that come first are kept."""
+        dag, machine, settings, order = self._run_on
+        in_order = _linear(start, missing=0.0)
+        self.run("generalist", start, may_hold=True)
+        self.run("order", in_order, may_hold=False)
+        nothing_moves = self._foretold["order"][1] == 0
+        if len(dag) <= STOCK_TASKS:
+            stock = simulate(dag, machine, None, order=order, settings=settings, stock=True)
+            moved = stock.bytes_loaded + stock.bytes_evicted
+            self._note("stock", (stock.makespan, moved), in_order, may_hold=False)
+            nothing_moves = moved == 0
+        if not nothing_moves:
+            nearest = _linear(start, missing=-1.0)
+            self.run("greedy-hold", nearest, may_hold=True)
+            self.run("greedy", nearest, may_hold=False)
+
+    def run(self, arm: Arm, network: Network, *, may_hold: bool) -> float:
+        """Run a network; return what it costs: seconds or bytes."""
+        figures = Rollout(*self._run_on, network, may_hold=may_hold).run()
+        came_to = figures.makespan, figures.bytes_moved
+        self._note(arm, came_to, network, may_hold=may_hold)
+        return float(self._key(came_to)[0])
+
+    def _note(
+        self, arm: Arm, came_to: tuple[float, int], network: Network, *, may_hold: bool
+    ) -> None:
+        self._evaluations += 1
+        before = self._foretold.get(arm)
+        if before is None or self._key(came_to) < self._key(before):
+            self._foretold[arm] = came_to
+            self._made_by[arm] = network, may_hold
+
+    def _key(self, came_to: tuple[float, int]) -> tuple[float, float]:
+        makespan, moved = came_to
+        return (makespan, moved) if self._objective == "makespan" else (moved, makespan)
+
+    def best(self) -> Specialist:
+        """Return the best of all."""
+        arm = min(self._foretold, key=lambda name: self._key(self._foretold[name]))
+        network, may_hold = self._made_by[arm]
+        return Specialist(arm, network, may_hold, dict(self._foretold), self._evaluations)
+
+    def best_network(self) -> Network:
+        """Return the best of the networks, which Dask alone is none of."""
+        arms = [arm for arm in self._foretold if arm != "stock"]
+        return self._made_by[min(arms, key=lambda name: self._key(self._foretold[name]))][0]
+
+    def done(self, best: Specialist) -> bool:
+        """Tell whether a search could find nothing better."""
+        stock = self._foretold.get("stock", self._foretold["order"])
+        reached = self._key(best.foretold[best.arm])[0]
+        least = self._key(self._least)[0]
+        return stock[1] == 0 or reached <= least * (1 + _NEAR)
+
+
+def _linear(start: Network, *, missing: float) -> Network:
+    """Make a score of the missing bytes alone, or of nothing, with the features of a network."""
+    skip, w3 = np.zeros_like(start.skip), start.w3.copy()
+    skip[features.NAMES.index("missing")] = missing
+    w3[:, 0] = 0
+    return start._replace(skip=skip, w3=w3)
