@@ -89,7 +89,8 @@ def speed(
     policies = policies or _timed_policies()
     steps = len(policies) * len(parked) + len(FAMILIES) * len(tasks) * len(workers)
     with progress_bars() as progress:
-        bar = progress.add_task("", total=steps + (not quick) + len(FAMILIES) * million)
+        steps += (not quick) + len(FAMILIES) * million
+        bar = progress.add_task("", total=steps)
         on_step = _on_step(progress, bar)
         compiling: Sequence[FreshRun] = ()
         large: list[FreshRun] = []
@@ -103,6 +104,7 @@ def speed(
             on_step(f"{family}, {_MILLION:,} tasks")
             large.append(fresh_process.run(family, _MILLION))
         decisions = timings.measure(policies, parked, on_step)
+        progress.update(bar, completed=steps)
     report = Report(decisions, runs, compiling, large)
     if json_file is not None:
         write_json(json_file, speed_report.as_json(report))
