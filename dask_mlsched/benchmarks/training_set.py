@@ -87,6 +87,22 @@ def instance_of(
     return Instance.measured(name, family, dag, dask_order(dag), limit=limit, workers=workers)
 
 
+def at_ratios(dag: Dag, name: str, ratios: Iterable[float], workers: int = 1) -> list[Instance]:
+    """Put a DAG on workers with several sizes of memory; a family of its own.
+
+    Raises
+    ------
+    dask_mlsched.learning.instance.InstanceError
+        If there is nothing to win.
+    """
+    return [
+        instance_of(
+            dag, name=f"{name} / {ratio:g}", family=name, memory_ratio=ratio, workers=workers
+        )
+        for ratio in ratios
+    ]
+
+
 _Sizes: TypeAlias = tuple[Mapping[str, Parameter], ...]
 
 
@@ -133,6 +149,11 @@ def _galerkin(*sizes: tuple[int, int, int]) -> _Sizes:
     return tuple(
         {"grid": grid, "tiles": tiles, "coarse_tiles": coarse} for grid, tiles, coarse in sizes
     )
+
+
+def _arrays(*sizes: int) -> _Sizes:
+    # Small chunks: sizes of arrays are measured by running the program once.
+    return tuple({"tiles": tiles, "size": 64} for tiles in sizes)
 
 
 def _gallery(*sizes: tuple[str, int]) -> _Sizes:
@@ -182,11 +203,11 @@ _SEEN: Final[Mapping[str, tuple[_Sizes, _Sizes]]] = {
     ),
     "galerkin": (_galerkin((80, 10, 5), (160, 12, 6)), _galerkin((120, 14, 7))),
     "gallery": (
-        _gallery(("helmholtz_2D", 12), ("bar", 10), ("unit_square", 8)),
+        _gallery(("helmholtz_2D", 9), ("bar", 10), ("unit_square", 8)),
         _gallery(("helmholtz_2D", 13), ("airfoil", 9)),
     ),
-    "array-matmul": (_each("tiles", 6, 8), _each("tiles", 7)),
-    "array-cholesky": (_each("tiles", 9, 11), _each("tiles", 10)),
+    "array-matmul": (_arrays(6, 8), _arrays(7)),
+    "array-cholesky": (_arrays(9, 11), _arrays(10)),
     "array-overlap": (
         ({"tiles": 6, "steps": 3}, {"tiles": 8, "steps": 2}),
         ({"tiles": 7, "steps": 3},),

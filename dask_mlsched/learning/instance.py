@@ -17,7 +17,7 @@ from dask_mlsched.core.costs import CopyCost, Costs
 from dask_mlsched.core.dag import Dag, Integers
 from dask_mlsched.core.machine import Machine
 from dask_mlsched.core.network import Network
-from dask_mlsched.core.simulator import simulate
+from dask_mlsched.core.simulator import SimulatedRun, simulate
 
 #: Seconds of copies for each second of computing under Dask alone.
 TRANSFERS: Final = 4.0
@@ -55,7 +55,6 @@ class Instance:
         *,
         limit: int,
         workers: int = 1,
-        settings: Settings | None = None,
     ) -> Instance:
         """Choose the bandwidth, and simulate Dask alone.
 
@@ -70,35 +69,26 @@ class Instance:
         if not seconds > 0:
             msg = f"the tasks of {name} take {seconds:g} s; expected more than 0: give them times"
             raise InstanceError(msg)
-        # The bytes depend on the bandwidth where there are several workers, but hardly.
+        # With several workers the bytes depend on the bandwidth, but hardly.
         bandwidth = float(dag.nbytes.sum()) / workers / seconds
-        for _ in range(2):
-            copy = CopyCost(bandwidth)
-            machine = Machine(limit, workers=workers, costs=Costs(copy, copy, copy))
-            stock = simulate(dag, machine, None, order=order, stock=True)
-            moved = stock.bytes_loaded + stock.bytes_evicted
-            if not moved:
-                msg = (
-                    f"{name} moves no bytes under Dask alone with {limit} bytes of memory; "
-                    "expected some: give a larger memory ratio"
-                )
-                raise InstanceError(msg)
-            bandwidth = moved / workers / (TRANSFERS * seconds)
-        base = settings or Settings()
+        machine, stock = _alone(dag, order, limit, workers, bandwidth)
+        if not stock.bytes_loaded + stock.bytes_evicted:
+            msg = (
+                f"{name} moves no bytes under Dask alone with {limit} bytes of memory; "
+                "expected some: give a larger memory ratio"
+            )
+            raise InstanceError(msg)
+        bandwidth = (stock.bytes_loaded + stock.bytes_evicted) / workers / (TRANSFERS * seconds)
+        machine, stock = _alone(dag, order, limit, workers, bandwidth)
         return cls(
             name=name,
             family=family,
             dag=dag,
             order=order,
             machine=machine,
-            settings=Settings(
-                lookahead=base.lookahead,
-                bandwidth=machine.costs.load.bandwidth,
-                network_bandwidth=machine.costs.send.bandwidth,
-                eviction=base.eviction,
-            ),
+            settings=Settings(bandwidth=bandwidth, network_bandwidth=bandwidth),
             stock_makespan=stock.makespan,
-            stock_bytes=moved,
+            stock_bytes=stock.bytes_loaded + stock.bytes_evicted,
         )
 
     def rollout(self, network: Network | None, *, may_hold: bool = True) -> Rollout:
@@ -140,3 +130,11 @@ class Outcome:
         """The logarithm of the makespan's ratio, three times as much where it is a loss."""
         log = math.log(self.makespan)
         return log + LOSS_WEIGHT * max(0.0, log)
+
+
+def _alone(
+    dag: Dag, order: Integers, limit: int, workers: int, bandwidth: float
+) -> tuple[Machine, SimulatedRun]:
+    copy = CopyCost(bandwidth)
+    machine = Machine(limit, workers=workers, costs=Costs(copy, copy, copy))
+    return machine, simulate(dag, machine, None, order=order, stock=True)

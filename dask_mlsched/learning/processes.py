@@ -11,11 +11,10 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from dask_mlsched.learning.instance import Instance
 
-Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 #: Calls that are handed over at a time: so many that the pipe costs nothing, so few that no
@@ -72,7 +71,7 @@ class Processes:
 
     def call(
         self,
-        function: Callable[Concatenate[Instance, Parameters], Result],
+        function: Callable[..., Result],
         calls: Sequence[tuple[Any, ...]],
     ) -> list[Result]:
         """Call ``function(instance, *rest)`` for each ``(place of the instance, *rest)``.
@@ -103,8 +102,8 @@ class Processes:
                 pipe, chunk = idle.pop(), chunks.pop()
                 pipe.send((function, [calls[number] for number in chunk]))
                 waiting[pipe] = chunk
-            for pipe in wait(list(waiting)):
-                assert isinstance(pipe, Connection)
+            ready = wait(list(waiting))
+            for pipe in [each for each in waiting if each in ready]:
                 answer = pipe.recv()
                 if isinstance(answer, BaseException):
                     self.close()
