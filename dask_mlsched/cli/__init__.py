@@ -12,14 +12,29 @@ from dask_mlsched.cli.options import Group
 def _commands() -> Sequence[click.Command]:
     from dask_mlsched.cli.ablations import ablations
     from dask_mlsched.cli.commands import bench, demo, overhead
+    from dask_mlsched.cli.evaluate import evaluate
     from dask_mlsched.cli.fidelity import fidelity
     from dask_mlsched.cli.published import published
     from dask_mlsched.cli.regret import regret
     from dask_mlsched.cli.replay import replay
     from dask_mlsched.cli.simulate import simulate
     from dask_mlsched.cli.speed import speed
+    from dask_mlsched.cli.train import train
 
-    return ablations, bench, demo, fidelity, overhead, published, regret, replay, simulate, speed
+    return (
+        ablations,
+        bench,
+        demo,
+        evaluate,
+        fidelity,
+        overhead,
+        published,
+        regret,
+        replay,
+        simulate,
+        speed,
+        train,
+    )
 
 
 #: The entry point: `dask` adds it to its own commands.
