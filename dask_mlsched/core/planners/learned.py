@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Self
 
 from dask_mlsched.core.compiled.rollout import LONGEST
@@ -11,6 +12,14 @@ from dask_mlsched.core.planners.mirror import Mirror
 from dask_mlsched.core.planners.picture import Picture
 from dask_mlsched.core.planners.planner import BasePlanner
 from dask_mlsched.core.policies import HoldOption
+
+
+@dataclass(slots=True)
+class _Serving:
+    """What all planners of one policy decide by."""
+
+    network: Network
+    may_hold: bool
 
 
 class Learned(BasePlanner):
@@ -30,9 +39,8 @@ class Learned(BasePlanner):
     shortlist = LONGEST + 8
 
     def __init__(self, network: Network, name: str = "learned", *, may_hold: bool = True) -> None:
-        self.network = network
+        self._serving = _Serving(network, may_hold)
         self.name = name
-        self._may_hold = may_hold
         #: Set by a proposal that prefers to wait.
         self.hold: HoldOption | None = None
 
@@ -44,7 +52,18 @@ class Learned(BasePlanner):
 
     def fresh(self) -> Self:
         """Make another with the same network, which knows nothing yet."""
-        return type(self)(self.network, self.name, may_hold=self._may_hold)
+        made = type(self)(self.network, self.name)
+        made._serving = self._serving  # noqa: SLF001 - of its own kind
+        return made
+
+    @property
+    def network(self) -> Network:
+        """What it decides by now."""
+        return self._serving.network
+
+    def serve(self, network: Network, *, may_hold: bool) -> None:
+        """Decide by another network from the next decision on, as do all made by `fresh`."""
+        self._serving.network, self._serving.may_hold = network, may_hold
 
     def attach(self, picture: Picture, level: float) -> None:
         """Begin, for the tasks of one user priority."""
@@ -59,7 +78,7 @@ class Learned(BasePlanner):
         mirror = self._mirror
         tasks = mirror.decide(self.network, worker, now)
         self.hold = None
-        if self._may_hold and mirror.prefers_hold:
+        if self._serving.may_hold and mirror.prefers_hold:
             promise = mirror.hold
             self.hold = HoldOption(
                 until=float(promise["hold_until"]),

@@ -8,12 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.compiled.test_rollout import Case, cases
+from core.recorded_simulations import MACHINE_LIMIT, block_product
+from core.rollouts import COPY, MOST_MISSING
+from dask_mlsched.core import events as ev
 from dask_mlsched.core import features
+from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.compiled.rollout import Rollout
 from dask_mlsched.core.controller import Controller
+from dask_mlsched.core.costs import Costs
+from dask_mlsched.core.machine import Machine
 from dask_mlsched.core.network import Network, linear
 from dask_mlsched.core.planners.learned import Learned
 from dask_mlsched.core.planners.planner import Planner
+from dask_mlsched.core.scores import FEWEST_MISSING
 from dask_mlsched.core.simulator import SimulatedRun, simulate
 
 
@@ -64,3 +71,31 @@ def test_it_decides_live_as_in_a_compiled_run(case: Case, network: Network) -> N
 
 def test_it_is_a_planner() -> None:
     assert isinstance(Learned(linear(np.zeros(features.COUNT))), Planner)
+
+
+def test_another_network_can_take_over_in_the_middle_of_a_run() -> None:
+    dag = block_product(4)
+    policy = Learned(FEWEST_MISSING)
+    machine = Machine(MACHINE_LIMIT, costs=Costs(COPY, COPY, COPY))
+    chosen = Settings(bandwidth=COPY.bandwidth)
+    order = np.arange(len(dag))
+
+    class Switching(Controller):
+        """Switches when half of the tasks have finished."""
+
+        finished = 0
+
+        def _task_finished(self, event: ev.TaskFinished) -> None:
+            self.finished += 1
+            if self.finished == len(dag) // 2:
+                policy.serve(MOST_MISSING, may_hold=False)
+            super()._task_finished(event)
+
+    def run(controller: type[Controller]) -> SimulatedRun:
+        return simulate(dag, machine, policy, order=order, settings=chosen, controller=controller)
+
+    nearest = [record.task for record in run(Controller).schedule]
+    switched = [record.task for record in run(Switching).schedule]
+    assert policy.network is MOST_MISSING
+    assert switched[: len(dag) // 2] == nearest[: len(dag) // 2]
+    assert switched != nearest
