@@ -5,13 +5,13 @@ import pytest
 import yaml
 
 from dask_mlsched.config import _KEYS, Config, ConfigError, _load, _lookup, check_overrides
-from dask_mlsched.core.policies import NAMES
+from dask_mlsched.core.policies import LEARNED, NAMES
 
 
 def test_the_defaults_are_those_of_the_file():
     config = Config.read()
     assert config.mode == "manage"
-    assert config.policy == "greedy-hold"
+    assert config.policy == "learned"
     assert config.scope == "tiered"
     assert config.bandwidth == 10e9
     assert config.hold_limit == 1.0
@@ -42,7 +42,7 @@ def test_an_emptied_configuration_leaves_the_defaults():
     """As distributed's test tools do it when they are imported first."""
     with dask.config.set({"mlsched": None}):
         dask.config.config.pop("mlsched")
-        assert Config.read().policy == "greedy-hold"
+        assert Config.read().policy == "learned"
 
 
 def test_a_bare_off_in_yaml_is_what_it_looks_like():
@@ -94,7 +94,7 @@ def test_the_limit_of_a_trace_is_brought_to_bytes(value, nbytes):
             "policy",
             "best",
             (
-                f"mlsched.policy is 'best'; expected one of {', '.join(NAMES)}, "
+                f"mlsched.policy is 'best'; expected one of {', '.join((*LEARNED, *NAMES))}, "
                 "or the dotted path of a class such as 'mypackage.MyPolicy'"
             ),
         ),

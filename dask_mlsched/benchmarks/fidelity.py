@@ -24,6 +24,7 @@ from dask_mlsched.core.calibration import Calibration, Figures, calibrate, repea
 from dask_mlsched.core.replay import ReplayError, verify
 from dask_mlsched.core.trace import Trace
 from dask_mlsched.core.trace_codec import decode
+from dask_mlsched.learning.served import make
 
 #: Called with what runs next, the runs that are done, and all of them.
 OnRun: TypeAlias = Callable[[str, float, int], None]
@@ -192,7 +193,7 @@ def compare_all(recorded: Sequence[tuple[Case, float, str, Trace]], workers: int
 
 def _replay_problem(trace: Trace) -> str | None:
     try:
-        verify(trace)
+        verify(trace, make)
     except ReplayError as error:
         return str(error)
     return None

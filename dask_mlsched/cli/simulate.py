@@ -80,7 +80,7 @@ _MESSAGE = Checked("duration", lambda text: parse_duration("--message", text))
     "--policy",
     "names_",
     type=_POLICIES,
-    default="stock,greedy-hold",
+    default="stock,greedy-hold,learned",
     show_default=True,
     help=f"One or more, separated by commas: {', '.join((*policies.LEARNED, *policies.NAMES))}.",
 )

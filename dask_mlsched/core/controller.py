@@ -420,12 +420,15 @@ class Controller:
     def _limit_seen(self, event: ev.LimitSeen) -> None:
         device = self._device(event.worker)
         _check_limit(event.worker, event.limit)
+        changed = device.residency.limit != event.limit
         gone = device.residency.set_limit(event.limit)
         # What is missing means nothing without a limit, and everything with the first one.
         for level in self.levels.values():
             for task in level.tasks():
                 level.set_missing(task, event.worker, self._missing_bytes(task, event.worker))
         self._residency_changed(event.worker, (), gone)
+        if changed:
+            self._tell("limit_seen", event.worker)
 
     def _worker_paused(self, event: ev.WorkerPaused) -> None:
         device = self._device(event.worker)

@@ -16,7 +16,7 @@ _LEVELS: Final = 4
 
 
 #: After these a planner may have much to take in, at once or when it is asked.
-_NEWS: Final = frozenset({"graph_changed", "worker_joined", "worker_left"})
+_NEWS: Final = frozenset({"graph_changed", "worker_joined", "worker_left", "limit_seen"})
 
 
 class PlannerGuard(PolicyGuard):

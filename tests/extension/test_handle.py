@@ -56,12 +56,12 @@ async def test_a_bad_value_changes_nothing(c, s, a):
     for mode in ("on", "", "Manage"):
         with pytest.raises(ConfigError, match=f"mlsched.mode is '{mode}'; expected one of off, "):
             await handle.set_mode(mode)
-    with pytest.raises(ConfigError, match=r"mlsched.policy is 'best'; expected one of stock, "):
+    with pytest.raises(ConfigError, match=r"mlsched.policy is 'best'; expected one of learned, "):
         await handle.set_policy("best")
     with pytest.raises(ConfigError, match=r"cannot be made .*ModuleNotFoundError"):
         await handle.set_policy("nowhere.Policy")
     status = await handle.status()
-    assert (status["mode"], status["policy"]) == ("manage", "greedy-hold")
+    assert (status["mode"], status["policy"]) == ("manage", "learned")
     await handle.uninstall()
 
 

@@ -68,7 +68,7 @@ async def test_a_run_is_recorded_to_memory_and_replayed_exactly(c, s, a, b, tmp_
     async with installed(c, s, trace="memory", seed=5) as (handle, plugin):
         assert await tree(c, 64) == tree_total(64)
         trace = await saved(handle, tmp_path)
-        assert (trace.header.policy, trace.header.mode) == ("greedy-hold", "manage")
+        assert (trace.header.policy, trace.header.mode) == ("learned", "manage")
         assert trace.header.settings == plugin.controller.settings
         assert trace.header.settings.seed == 5
         assert abs(trace.header.started - time.time()) < 100
@@ -214,7 +214,7 @@ def test_an_ordinary_client_saves_a_trace_of_processes(tmp_path):
         assert path == tmp_path / "run"
         trace = read(path)
         assert trace.complete
-        verify(trace)
+        verify(trace, load_policy)
         addresses = {name for entry in trace.entries for _, name in getattr(entry, "workers", ())}
         assert addresses == set(handle.status()["workers"])
         with pytest.raises(FileNotFoundError):
@@ -262,7 +262,7 @@ async def test_with_a_directory_the_run_goes_to_a_file_there(c, s, a, b, tmp_pat
         assert status["events"] <= len(list(here.steps()))
     there = read(only(folder))
     assert there.complete
-    verify(there)
+    verify(there, load_policy)
     assert there.entries[: len(here.entries)] == here.entries
 
 
@@ -329,7 +329,7 @@ async def test_a_disk_that_fills_up_ends_the_recording_and_not_the_run(
     trace = read(only(tmp_path))
     assert not trace.complete
     assert len(list(trace.steps())) > 100
-    verify(trace)
+    verify(trace, load_policy)
 
 
 @pytest.mark.parametrize("where", ["memory", "directory"])
@@ -348,7 +348,7 @@ async def test_a_full_trace_says_so_and_the_run_goes_on(c, s, a, b, where, tmp_p
     trace = read(path)
     assert trace.problem is None
     assert trace.truncated == "the limit of 20000 bytes is reached"
-    verify(trace)
+    verify(trace, load_policy)
     if where == "directory":
         assert only(folder).read_bytes() == path.read_bytes()
 
@@ -401,7 +401,7 @@ def test_a_scheduler_that_is_killed_leaves_a_file_that_can_be_read(tmp_path):
     assert "its end is missing" in str(trace.problem)
     assert len(trace.dag()) > 50
     assert len(trace.instructions()) > 50
-    verify(trace)
+    verify(trace, load_policy)
 
 
 # Alone, without a cluster

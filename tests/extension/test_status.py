@@ -34,7 +34,7 @@ async def test_the_status_before_anything_has_run(c, s, a, b):
         del status["workers"], status["reports"]
         assert status == {
             "mode": "manage",
-            "policy": "greedy-hold",
+            "policy": "learned",
             "managing": True,
             "parked": 0,
             "unmanaged": {},

@@ -196,7 +196,8 @@ def send(t: Tables, task: int, worker: int) -> None:
     row.state = _RUNNING
     row.worker = worker
     t.workers[worker].last_task = task
-    row.size = books.expected_nbytes(t, task)
+    if not shelves.is_held(t, worker, task):
+        row.size = books.expected_nbytes(t, task)
     for i in range(t.starts[task], t.ends[task]):
         if t.tasks[t.sources[i]].state == _COMPUTED:
             books.set_bit(t.expected_on, t.sources[i], worker)

@@ -135,3 +135,7 @@ class Learned(BasePlanner):
     def worker_left(self, worker: int) -> None:
         """Begin anew."""
         self._mirror = None
+
+    def limit_seen(self, worker: int) -> None:
+        """Begin anew."""
+        self._mirror = None

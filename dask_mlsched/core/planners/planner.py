@@ -95,6 +95,10 @@ class Planner(Policy, Protocol):
         """
         ...
 
+    def limit_seen(self, worker: int) -> None:
+        """Hear that the device memory limit of a worker is another than before."""
+        ...
+
     def worker_left(self, worker: int) -> None:
         """Hear that a worker takes no tasks any more: it is gone, or paused.
 
@@ -156,4 +160,7 @@ class BasePlanner:
         """Make nothing of it."""
 
     def worker_left(self, worker: int) -> None:
+        """Make nothing of it."""
+
+    def limit_seen(self, worker: int) -> None:
         """Make nothing of it."""

@@ -6,13 +6,17 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from core.driver import VirtualDask
 from dask_mlsched.core.controller import Controller
-from dask_mlsched.core.graph import WIDE
+from dask_mlsched.core.graph import WIDE, TaskState
 from dask_mlsched.core.planners.array_index import ArrayIndex, Readers
 from dask_mlsched.core.planners.darts import Darts, DartsLuf
 from dask_mlsched.core.planners.dmdar import Dmdar
 from dask_mlsched.core.planners.hfp import Hfp
+from dask_mlsched.core.planners.learned import Learned
+from dask_mlsched.core.planners.mirror import Mirror
 from dask_mlsched.core.planners.picture import Picture
 from dask_mlsched.core.planners.planner import BasePlanner, Planner
 
@@ -241,10 +245,65 @@ def check_hfp(planner: Hfp, parked: set[int], controller: Controller) -> None:
             assert mine <= {task for _, task in heap}
 
 
+def check_learned(planner: Learned, parked: set[int], controller: Controller) -> None:
+    mirror = planner._mirror
+    if mirror is not None:
+        check_mirror(mirror, parked, controller)
+
+
+def check_mirror(mirror: Mirror, parked: set[int], controller: Controller) -> None:
+    graph, arrays = controller.graph, mirror.arrays
+    rows = arrays["tasks"]
+    for task in range(len(graph)):
+        known = graph.known(task)
+        assert known == (rows["state"][task] != TaskState.UNKNOWN), task
+        if not known:
+            continue
+        made = graph.state[task] == TaskState.COMPUTED
+        # It hears of an array that appeared when somebody needs it.
+        if rows["state"][task] == TaskState.COMPUTED:
+            assert made, task
+            assert arrays["nbytes"][task] == graph.nbytes[task]
+        reads = arrays["sources"][arrays["starts"][task] : arrays["ends"][task]].tolist()
+        assert sorted(reads) == sorted(graph.dependencies[task])
+        first, last = arrays["reader_starts"][task], arrays["reader_ends"][task]
+        assert sorted(arrays["readers"][first:last].tolist()) == sorted(graph.dependents[task])
+        waits = [dep for dep in reads if rows["state"][dep] != TaskState.COMPUTED]
+        assert rows["unfinished"][task] == len(waits), task
+    indexed = {task for task in range(len(rows)) if rows["state"][task] == TaskState.PARKED}
+    assert indexed == parked
+    assert set(np.flatnonzero(arrays["home_place"]).tolist()) == parked
+    assert arrays["clock"]["parked"][0] == len(parked)
+    assert arrays["clock"]["known"][0] == sum(graph.known(task) for task in range(len(graph)))
+    for worker, slot in mirror._slots.items():
+        device = controller.devices[worker]
+        if device.paused:
+            continue
+        shelf = arrays["places"][slot]
+        there = set(np.flatnonzero(shelf["where"][:-1] == 1).tolist())
+        assert there == residents(controller, worker)
+        assert arrays["shelves"]["resident"][slot] == len(there)
+        sizes = sum(rows["size"][array] for array in there)
+        assert arrays["shelves"]["resident_bytes"][slot] == sizes
+        near = set(np.flatnonzero(arrays["near_place"][slot]).tolist())
+        assert near <= parked
+        if device.residency.limit is not None:
+            expected = {
+                task
+                for task in parked
+                if any(
+                    dep in there and len(graph.dependents[dep]) <= WIDE
+                    for dep in graph.dependencies[task]
+                )
+            }
+            assert expected <= near
+
+
 CHECKS: dict[type, Callable[[Any, set[int], Controller], None]] = {
     TrackingPlanner: check_tracking,
     Dmdar: check_dmdar,
     Darts: check_darts,
     DartsLuf: check_darts,
     Hfp: check_hfp,
+    Learned: check_learned,
 }

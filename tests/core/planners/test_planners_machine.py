@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 import random
 
+import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from core import test_controller_machine as machine
 from core.graphs import Drawn, gemm
+from dask_mlsched.core import features
+from dask_mlsched.core.network import linear
+from dask_mlsched.core.planners.learned import Learned
 from dask_mlsched.core.policies import PLANNERS
 
 PRODUCT_PLANNERS = ["active-set", "k-constraint"]
@@ -45,6 +49,18 @@ class ProductsMachine(machine.ControllerMachine):
             drawn.nbytes[key] = task.nbytes
         self.dask.submit(drawn, priority=user)
 
+
+class LearnedMachine(machine.ControllerMachine):
+    """A network decides, and its tables follow all that can happen."""
+
+    @rule(seed=st.integers(0, 9))
+    def policy_changes(self, seed: int) -> None:
+        weights = np.random.default_rng(seed).standard_normal(features.COUNT)
+        self.dask.controller.chooser.set_policy(Learned(linear(weights)))
+
+
+TestLearnedMachine = LearnedMachine.TestCase
+TestLearnedMachine.settings = settings(machine.TestControllerMachine.settings, max_examples=100)
 
 TestPlannersMachine = PlannersMachine.TestCase
 TestPlannersMachine.settings = settings(machine.TestControllerMachine.settings, max_examples=50)
