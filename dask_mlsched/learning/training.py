@@ -42,9 +42,9 @@ class TrainSettings:
     #: Of the linear part and of what follows the hidden layers, after each fit.
     refine: SearchSettings = field(default_factory=lambda: SearchSettings(rounds=25, sigma=0.1))
     #: Looks without a better network after which a stage ends.
-    patience: int = 6
+    patience: int = 8
     #: One instance of so many of a family is held out.
-    holdout: int = 4
+    holdout: int = 3
     #: Seconds of all together; None for as long as it takes.
     budget: float | None = None
 
