@@ -62,6 +62,11 @@ class Device:
         self._copied_seconds = 0.9 * self._copied_seconds + seconds
         self.bandwidth = self._copied_bytes / self._copied_seconds
 
+    @property
+    def measured(self) -> bool:
+        """Whether the copy speed has been measured."""
+        return self._copied_bytes > 0
+
     def copy_seconds(self, nbytes: int) -> float:
         """Estimate how long `nbytes` take from one tier to the other."""
         return nbytes / self.bandwidth

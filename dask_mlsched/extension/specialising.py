@@ -1,0 +1,281 @@
+"""Has the policy specialised to the graph at hand while it runs, by a process beside the scheduler.
+
+Every look, some ten a second, sees whether there is a reason to ask: a graph has arrived and no
+more came with it for a moment, or it has grown by half; sizes turn out to be others than those that
+were asked with; the speed of copies is known at last. An answer changes the network of the policy
+between two decisions. Until there is one, and whatever goes wrong, the generalist decides.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from dask_mlsched.core.controller import Controller
+from dask_mlsched.core.graph_message import ANSWER, FAILED, READY, Answer
+from dask_mlsched.core.message_frame import Frame, FrameError
+from dask_mlsched.core.network import Network
+from dask_mlsched.core.planners.learned import Learned
+from dask_mlsched.extension.graph_request import Estimates, Pressed, collect
+from dask_mlsched.extension.specialist_process import COMMAND, SpecialistProcess
+from dask_mlsched.extension.translator import Translator
+
+if TYPE_CHECKING:
+    from distributed.scheduler import Scheduler
+
+logger = logging.getLogger("dask_mlsched")
+
+Why: TypeAlias = Literal["graph", "sizes", "bandwidth"]
+
+#: Sizes that differ by more than this share are worth another search.
+DIFFERENT: Final = 0.2
+
+#: A graph that has grown by this share is asked about again: at once, and after a quiet moment.
+GROWN: Final = 1.5
+GROWN_QUIETLY: Final = 1.1
+
+#: Seconds between two requests, so that candidates are always answered.
+GAP: Final = 0.5
+
+#: More tasks than this are not collected: the event loop would have to wait too long for it.
+MOST_TASKS: Final = 200_000
+
+#: A process that ends by itself is started again so often.
+RESTARTS: Final = 3
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Seconds that one search may take."""
+
+    per_task: float = 0.001
+    least: float = 1.0
+    most: float = 60.0
+
+
+@dataclass
+class _Asked:
+    """What the last request was about."""
+
+    number: int
+    at: float
+    #: Tasks that had arrived by then.
+    arrived: int
+    estimates: Estimates
+    bandwidth_known: bool
+    #: Whether it has been answered, if only with the best candidate.
+    answered: bool = False
+
+
+class Specialising:
+    """Asks for specialists, and hands them over to the policy that decides.
+
+    Made in the scheduler's event loop, where all of it runs. Gives back its process by `close`.
+
+    Parameters
+    ----------
+    budget
+        Of a search.
+    command
+        What the process runs.
+    """
+
+    #: Requests and answers; how often the network in use was changed.
+    requests: int
+    answers: int
+    #: The answer in use; None while the generalist decides.
+    answer: Answer | None
+    #: What went wrong, how often and last.
+    problems: int
+    last_problem: str | None
+
+    def __init__(self, budget: Budget, command: Sequence[str] = COMMAND) -> None:
+        self._budget = budget
+        self._command = command
+        self.requests = self.answers = self.problems = 0
+        self.answer = None
+        self.last_problem = None
+        self._policy: Learned | None = None
+        self._generalist: Network | None = None
+        self._ready = False
+        self._restarts = 0
+        self._arrived = 0
+        #: Tasks that had arrived at the last look.
+        self._seen = 0
+        self._asked: _Asked | None = None
+        self._process: SpecialistProcess | None = None
+        self._start()
+
+    # The process
+
+    def _start(self) -> None:
+        self._ready = False
+        try:
+            self._process = SpecialistProcess(self._hear, self._ended, self._command)
+        except OSError as error:
+            self._failed(f"the specialist's process cannot be started: {error}")
+
+    def _ended(self, how: str) -> None:
+        self._process = None
+        self._asked = None
+        self._failed(f"the specialist's process: {how}")
+        if self._restarts < RESTARTS:
+            self._restarts += 1
+            self._start()
+
+    def _failed(self, problem: str) -> None:
+        self.problems += 1
+        self.last_problem = problem
+        if self.problems == 1:
+            logger.warning("mlsched: %s; what decides now goes on deciding", problem)
+
+    @property
+    def pid(self) -> int | None:
+        """The number of the process; None if there is none."""
+        return None if self._process is None else self._process.pid
+
+    def close(self) -> None:
+        """End the process; calling it again does nothing."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    # What it is told
+
+    def serve(self, policy: Learned) -> None:
+        """Change the network of this policy from now on; it begins as the last one was."""
+        self._policy = policy
+        self._generalist = policy.network
+        if self.answer is not None:
+            policy.serve(self.answer.network, may_hold=self.answer.may_hold)
+
+    def graph_arrived(self, tasks: int) -> None:
+        """Count tasks that have arrived."""
+        self._arrived += tasks
+
+    def look(
+        self, scheduler: Scheduler, controller: Controller, translator: Translator, now: float
+    ) -> None:
+        """Ask for a specialist, if there is a reason to.
+
+        Parameters
+        ----------
+        scheduler, controller, translator
+            What there is to collect.
+        now
+            Seconds, on any clock.
+        """
+        quiet, self._seen = self._arrived == self._seen, self._arrived
+        if not controller.parked and not any(d.in_flight for d in controller.devices.values()):
+            self._rest()
+        elif (
+            self._process is not None
+            and self._ready
+            and self._reason(controller, quiet=quiet, now=now) is not None
+            and len(controller.graph) <= MOST_TASKS
+            and (pressed := Pressed.of(controller)) is not None
+        ):
+            self._ask(self._process, scheduler, controller, translator, pressed, now)
+
+    def _rest(self) -> None:
+        """Let the generalist decide again: the next graph may be quite another one."""
+        if self._asked is None and self.answer is None:
+            return
+        self._asked = self.answer = None
+        self._arrived = self._seen = 0
+        if self._policy is not None and self._generalist is not None:
+            self._policy.serve(self._generalist, may_hold=True)
+
+    def _reason(self, controller: Controller, *, quiet: bool, now: float) -> Why | None:
+        asked = self._asked
+        if asked is None:
+            return "graph" if quiet else None
+        if not asked.answered or now - asked.at < GAP:
+            return None
+        if self._arrived > asked.arrived * (GROWN_QUIETLY if quiet else GROWN):
+            return "graph"
+        if asked.estimates.differ(controller.graph, DIFFERENT):
+            return "sizes"
+        measured = any(device.measured for device in controller.devices.values())
+        return "bandwidth" if measured and not asked.bandwidth_known else None
+
+    def _ask(
+        self,
+        process: SpecialistProcess,
+        scheduler: Scheduler,
+        controller: Controller,
+        translator: Translator,
+        pressed: Pressed,
+        now: float,
+    ) -> None:
+        collected = collect(
+            scheduler,
+            controller,
+            translator,
+            pressed,
+            number=self.requests,
+            seconds_per_task=self._budget.per_task,
+            least_seconds=self._budget.least,
+            most_seconds=self._budget.most,
+        )
+        if collected is None:
+            return
+        request, estimates = collected
+        known = pressed.bandwidth is not None
+        self._asked = _Asked(self.requests, now, self._arrived, estimates, known)
+        self.requests += 1
+        process.ask(request.frame())
+
+    # What it hears
+
+    def _hear(self, frame: Frame) -> None:
+        if frame.kind == READY:
+            self._ready = True
+        elif frame.kind == ANSWER:
+            try:
+                self._take(Answer.from_frame(frame))
+            except FrameError as error:
+                self._failed(f"an answer of the specialist's process: {error}")
+        elif frame.kind == FAILED:
+            if self._asked is not None and frame.fields.get("number") == self._asked.number:
+                self._asked.answered = True
+            self._failed(f"the specialist's process: {frame.fields.get('error')}")
+
+    def _take(self, answer: Answer) -> None:
+        self.answers += 1
+        asked = self._asked
+        if asked is None or answer.number != asked.number or self._policy is None:
+            return  # it is about a graph that is not at hand any more
+        asked.answered = True
+        self.answer = answer
+        self._policy.serve(answer.network, may_hold=answer.may_hold)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Describe it for `status()`; what was foretold is over Dask alone, or Dask's order."""
+        answer = self.answer
+        told = None if answer is None else answer.foretold.get(answer.arm)
+        base = None if answer is None else answer.foretold.get("stock", answer.foretold["order"])
+        return {
+            "running": self._process is not None,
+            "ready": self._ready,
+            "restarts": self._restarts,
+            "requests": self.requests,
+            "answers": self.answers,
+            "arm": None if answer is None else answer.arm,
+            "evaluations": 0 if answer is None else answer.evaluations,
+            "seconds": 0.0 if answer is None else answer.seconds,
+            "foretold_makespan": _ratio(told, base, 0),
+            "foretold_bytes": _ratio(told, base, 1),
+            "problems": self.problems,
+            "last_problem": self.last_problem,
+        }
+
+
+def _ratio(
+    told: tuple[float, int] | None, base: tuple[float, int] | None, which: Literal[0, 1]
+) -> float | None:
+    if told is None or base is None or not base[which]:
+        return None
+    return told[which] / base[which]
