@@ -18,9 +18,10 @@ import numpy as np
 
 from dask_mlsched.benchmarks.rollout_speed import OnStep
 from dask_mlsched.core import events as ev
-from dask_mlsched.core import policies
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.controller import Controller
+from dask_mlsched.core.planners.learned import Learned
+from dask_mlsched.learning.served import make
 
 #: Every parked task reads two arrays, and every array has so many readers, as in a product.
 _READERS: Final = 75
@@ -43,7 +44,9 @@ class Decisions:
 def time_decisions(policy: str, parked: int, decisions: int = 2_000) -> Decisions:
     """Have a policy decide while `parked` tasks stay parked, and time each decision."""
     settings = Settings(time_budget=math.inf, bandwidth=1e9)
-    made = policies.make(policy, random.Random(0))
+    made = make(policy, 0)
+    if isinstance(made, Learned):
+        made.prepare()  # compiled code is loaded before the clock runs
     controller = Controller(made, settings, time.thread_time)
     handle = controller.handle
     handle(ev.WorkerJoined(0.0, 0, 1, _ROOM * _NBYTES))

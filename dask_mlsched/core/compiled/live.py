@@ -10,7 +10,7 @@ from dask_mlsched.core.compiled import books, choosing, shelves
 from dask_mlsched.core.compiled.engine import score
 from dask_mlsched.core.compiled.jit import compiled
 from dask_mlsched.core.compiled.tables import RESIDENT, Records, Tables
-from dask_mlsched.core.dag import Integers
+from dask_mlsched.core.dag import Floats, Integers
 from dask_mlsched.core.graph import TaskState
 from dask_mlsched.core.network import Network
 
@@ -243,6 +243,38 @@ def end(t: Tables, task: int, worker: int) -> None:
     if worker >= 0:
         shelves.discard(t, worker, task)
     row.state = _WAITING
+
+
+@compiled
+def follow(t: Tables, worker: int, tasks: Integers, times: Floats, last_end: float) -> None:
+    """Take over the tasks in flight on a worker, as far as there is room for them."""
+    count = min(len(tasks), t.in_flight.shape[1])
+    t.workers[worker].in_flight = count
+    t.workers[worker].last_end = last_end
+    for i in range(count):
+        t.in_flight[worker, i] = tasks[i]
+        t.sent_at[worker, i] = times[i]
+
+
+@compiled
+def look_at(
+    t: Tables,
+    worker: int,
+    threads: int,
+    bandwidth: float,
+    held_since: float,
+    hold_until: float,
+    network_bandwidth: float,
+    hold_limit: float,
+) -> None:
+    """Take over what changes without a call; NaN for a slot that is not held."""
+    row, rules = t.workers[worker], t.rules[0]
+    row.bandwidth = bandwidth
+    row.held_since = held_since
+    row.hold_until = hold_until
+    rules.threads = threads
+    rules.network_bandwidth = network_bandwidth
+    rules.hold_limit = hold_limit
 
 
 @compiled

@@ -23,6 +23,9 @@ from dask_mlsched.core.graph import TaskState
 from dask_mlsched.core.network import Network
 from dask_mlsched.core.planners.picture import Picture
 
+_WAITING: Final = int(TaskState.WAITING)
+_COMPUTED: Final = int(TaskState.COMPUTED)
+
 #: Tasks submitted one by one share a place in Dask's order, and stand by turn around its middle.
 _TURNS: Final = STEP // 2
 
@@ -57,6 +60,8 @@ class Mirror:
         self._sent: tuple[int, int] | None = None
         self._ranking = np.zeros(64, np.int64)
         self._levels_known = 0
+        #: Of each row of a worker: how many tasks are in flight.
+        self._in_flight: list[int] = []
         self.rebuild()
 
     # Made from the controller's tables
@@ -86,6 +91,7 @@ class Mirror:
         self._tables = Tables(self.arrays)
         self._slots = {worker: slot for slot, worker in enumerate(devices)}
         self._sent = None
+        self._in_flight = [0] * workers
         self._add(_readable(graph.dependencies, known))
         for task in known:
             if graph.state[task] == TaskState.COMPUTED:
@@ -185,9 +191,9 @@ class Mirror:
         graph = self._picture.graph
         states = self.arrays["tasks"]["state"]
         for array in graph.dependencies[task]:
-            if states[array] != TaskState.COMPUTED:
+            if states[array] != _COMPUTED:
                 self._make(array)
-        if states[task] != TaskState.WAITING:
+        if states[task] != _WAITING:
             return
         self.arrays["order"][task] = self._order(graph.priority[task], graph.turn[task])
         live.park(self._tables, task)
@@ -257,32 +263,31 @@ class Mirror:
         """List tasks for a free slot of a worker, the best first; `prefers_hold` says the rest."""
         self._flush()
         slot = self._slots[worker]
-        self._look_at(worker, slot)
+        picture = self._picture
+        device = picture.devices[worker]
+        if len(device.in_flight) != self._in_flight[slot]:
+            self._follow(worker, slot)  # a task has seceded, of which nobody tells
+        live.look_at(
+            self._tables,
+            slot,
+            device.threads,
+            device.bandwidth,
+            math.nan if device.held_since is None else device.held_since,
+            math.nan if device.hold_until is None else device.hold_until,
+            picture.network_bandwidth,
+            picture.hold_limit,
+        )
         count = live.decide(self._tables, network, slot, now, self._ranking)
         return self._ranking[:count].tolist() if count > 0 else []
-
-    def _look_at(self, worker: int, slot: int) -> None:
-        """Take over what changes without a call: clocks, speeds, slots."""
-        device = self._picture.devices[worker]
-        row = self.arrays["workers"][slot]
-        row["bandwidth"] = device.bandwidth
-        row["held_since"] = math.nan if device.held_since is None else device.held_since
-        row["hold_until"] = math.nan if device.hold_until is None else device.hold_until
-        self._follow(worker, slot)
-        rules = self.arrays["rules"]
-        rules["threads"] = device.threads
-        rules["network_bandwidth"] = self._picture.network_bandwidth
-        rules["hold_limit"] = self._picture.hold_limit
 
     def _follow(self, worker: int, slot: int) -> None:
         """Take over the tasks in flight on a worker."""
         device = self._picture.devices[worker]
-        row = self.arrays["workers"][slot]
-        tasks, times = self.arrays["in_flight"][slot], self.arrays["sent_at"][slot]
-        count = min(len(device.in_flight), len(tasks))
-        row["in_flight"], row["last_end"] = count, device.last_end
-        for i, (task, sent) in zip(range(count), device.in_flight.items(), strict=False):
-            tasks[i], times[i] = task, sent
+        in_flight = device.in_flight
+        self._in_flight[slot] = count = len(in_flight)
+        tasks = np.fromiter(in_flight, np.int64, count)
+        times = np.fromiter(in_flight.values(), np.float64, count)
+        live.follow(self._tables, slot, tasks, times, device.last_end)
 
     @property
     def prefers_hold(self) -> bool:
