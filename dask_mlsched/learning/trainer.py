@@ -18,14 +18,12 @@ from __future__ import annotations
 import math
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from dask_mlsched.core import features
 from dask_mlsched.core.network import Network, linear
@@ -48,6 +46,7 @@ from dask_mlsched.learning.training import (
     TrainingError,
     TrainSettings,
 )
+from dask_mlsched.learning.training_state import as_arrays, as_network, as_tensors, identity
 from dask_mlsched.learning.verdict import judge, mean_costs
 
 #: What the state is kept in, in the folder of a training.
@@ -120,7 +119,7 @@ class _Training:
         self._on_progress = on_progress
         self._clock = clock
         self._places: Places = split(processes.instances, settings.holdout)
-        self._identity = _identity(processes.instances, settings, more)
+        self._identity = identity(processes.instances, settings, more)
         self._began = clock()
         self._curve: list[Point] = []
         #: Steps that are over: search, learn 1, refine 1, learn 2, …
@@ -264,10 +263,10 @@ class _Training:
             "round": self._round,
             "seconds": self._clock() - self._began,
             "least": self._least,
-            "start": _as_tensors(self._start._asdict()),
-            "best": _as_tensors(self._best._asdict()),
-            "linear": _as_tensors(self._linear._asdict()),
-            "distribution": None if distribution is None else _as_tensors(distribution),
+            "start": as_tensors(self._start._asdict()),
+            "best": as_tensors(self._best._asdict()),
+            "linear": as_tensors(self._linear._asdict()),
+            "distribution": None if distribution is None else as_tensors(distribution),
             "curve": [asdict(point) for point in self._curve],
         }
         save_state(self._path, self._identity, state)
@@ -277,40 +276,13 @@ class _Training:
         self._began -= state["seconds"]
         self._least = state["least"]
         self._start, self._best, self._linear = (
-            _network(state[name]) for name in ("start", "best", "linear")
+            as_network(state[name]) for name in ("start", "best", "linear")
         )
         if state["distribution"] is not None:
-            self._distribution = {
-                name: tensor.numpy().copy() for name, tensor in state["distribution"].items()
-            }
+            self._distribution = as_arrays(state["distribution"])
         self._curve = [Point(**point) for point in state["curve"]]
         self._labelled = self._curve[-1].decisions if self._curve else 0
 
 
-def _as_tensors(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-
-
-def _network(tensors: dict[str, torch.Tensor]) -> Network:
-    return Network(**{name: tensor.numpy().copy() for name, tensor in tensors.items()})
-
-
 def _family(instance: Instance) -> int:
     return zlib.crc32(instance.family.encode())
-
-
-def _identity(
-    instances: Sequence[Instance], settings: TrainSettings, more: Decisions | None
-) -> dict[str, str]:
-    """Tell trainings apart whose states are not each other's."""
-    crc = 0
-    for each in instances:
-        crc = zlib.crc32(each.name.encode(), crc)
-        for array in (each.dag.nbytes, each.dag.seconds, each.dag.sources, each.order):
-            crc = zlib.crc32(array.tobytes(), crc)
-    replay = "none" if more is None else f"{len(more)} (checksum {more.checksum():08x})"
-    return settings.identity() | {
-        "instances": f"{len(instances)} (checksum {crc:08x})",
-        "features": ", ".join(features.NAMES),
-        "replay": replay,
-    }
