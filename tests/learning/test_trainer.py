@@ -101,7 +101,9 @@ trainer.train(few(), SETTINGS, Path(sys.argv[1]))
 
 
 # In the search, before a fit, in a refinement.
-@pytest.mark.parametrize("saves", [2, 4, pytest.param(6, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "saves", [2, *(pytest.param(saves, marks=pytest.mark.slow) for saves in (4, 6))]
+)
 def test_a_training_that_was_killed_goes_on_to_the_same_network(
     whole: Trained, tmp_path: Path, saves: int
 ):
