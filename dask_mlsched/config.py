@@ -34,6 +34,10 @@ _KEYS = {
     "hold_limit": "hold.limit",
     "time_budget": "policy-limits.time-budget",
     "failures": "policy-limits.failures",
+    "specialise": "specialise.enabled",
+    "seconds_per_thousand_tasks": "specialise.seconds-per-thousand-tasks",
+    "least_seconds": "specialise.least-seconds",
+    "most_seconds": "specialise.most-seconds",
     "check_interval": "check-interval",
     "snapshot_interval": "snapshot-interval",
     "explain_length": "explain-length",
@@ -75,6 +79,10 @@ class Config:
     hold_limit: float
     time_budget: float
     failures: int
+    specialise: bool
+    seconds_per_thousand_tasks: float
+    least_seconds: float
+    most_seconds: float
     check_interval: float
     snapshot_interval: float
     explain_length: int

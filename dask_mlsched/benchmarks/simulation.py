@@ -15,6 +15,7 @@ from dask_mlsched.benchmarks.dask_order import dask_order
 from dask_mlsched.benchmarks.report import megabytes
 from dask_mlsched.core.calibration import Figures
 from dask_mlsched.core.chooser import Settings
+from dask_mlsched.core.compiled.rollout import EVICTIONS
 from dask_mlsched.core.controller import Controller
 from dask_mlsched.core.costs import Bounds, bounds
 from dask_mlsched.core.dag import Dag, Integers
@@ -25,7 +26,8 @@ from dask_mlsched.core.planners.taken import Taken
 from dask_mlsched.core.policies import Policy
 from dask_mlsched.core.simulator import SimulatedRun, simulate
 from dask_mlsched.core.taken import Sent
-from dask_mlsched.learning.served import make
+from dask_mlsched.learning.served import Specialised, make
+from dask_mlsched.learning.specialise import RUNS, after, specialise
 
 #: Called with the number of policies that are done.
 OnPolicy = Callable[[int], None]
@@ -101,6 +103,10 @@ def simulate_policies(
         if isinstance(policy, Learned):
             policy.prepare()  # compiled code is loaded before the clock runs
         started = time.perf_counter()
+        if isinstance(policy, Specialised) and not _specialise(
+            policy, dag, machine, settings, order
+        ):
+            policy = None
         if policy is None:
             run = once(None, stock=True)
         elif eviction == "belady" and not isinstance(policy, Ordered):
@@ -116,6 +122,29 @@ def simulate_policies(
         dag, machine.limit, machine.costs, workers=machine.workers, threads=machine.threads
     )
     return Simulation(dag, machine, least, results)
+
+
+def _specialise(
+    policy: Specialised, dag: Dag, machine: Machine, settings: Settings, order: Integers
+) -> bool:
+    """Specialise a policy to a DAG; False if Dask alone is better than all that was tried.
+
+    By a number of runs, and not by time, so that the same seed gives the same result.
+    """
+    if settings.eviction not in EVICTIONS:
+        settings = replace(settings, eviction="lru")  # the rule that needs a run beforehand
+    found = specialise(
+        dag,
+        # Compiled runs know nothing of loads ahead.
+        replace(machine, overlap=False),
+        settings,
+        order,
+        policy.network,
+        expired=after(RUNS),
+        rng=np.random.default_rng(settings.seed),
+    )
+    policy.serve(found.network, may_hold=found.may_hold)
+    return found.arm != "stock"
 
 
 def _with_belady(

@@ -192,7 +192,7 @@ PLANNERS: tuple[str, ...] = (
 NAMES: tuple[str, ...] = ("stock", "random", "fifo", "greedy", "greedy-hold", *PLANNERS)
 
 #: Names of those that `dask_mlsched.learning` makes.
-LEARNED: tuple[str, ...] = ("learned",)
+LEARNED: tuple[str, ...] = ("learned", "specialised")
 
 
 def make(name: str, rng: random.Random) -> Policy:

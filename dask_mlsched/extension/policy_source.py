@@ -13,7 +13,10 @@ from dask_mlsched.core.planners.planner import Planner
 from dask_mlsched.core.policies import Policy
 
 #: Where the learned policies are; they are loaded by name like a user's own.
-_LEARNED: Final = {"learned": "dask_mlsched.learning.served.Generalist"}
+_LEARNED: Final = {
+    "learned": "dask_mlsched.learning.served.Generalist",
+    "specialised": "dask_mlsched.learning.served.Specialised",
+}
 
 
 def load_policy(name: str, seed: int) -> Policy | None:

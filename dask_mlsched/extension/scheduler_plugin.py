@@ -42,6 +42,9 @@ from dask_mlsched.extension.worker_plugin import MLWorkerPlugin
 if TYPE_CHECKING:
     from distributed.scheduler import Scheduler, TaskState
 
+    from dask_mlsched.core.policies import Policy
+    from dask_mlsched.extension.specialising import Specialising
+
 logger = logging.getLogger("dask_mlsched")
 
 #: So many errors of our own switch the plugin off.
@@ -78,12 +81,15 @@ class MLSchedulerPlugin(SchedulerPlugin):
     #: What watches the scheduler and decides; None while the plugin is off or has nothing to do.
     controller: Controller | None
     translator: Translator | None
+    #: Asks for specialists, while a policy is asked that specialises.
+    specialising: Specialising | None
 
     def __init__(self, **overrides: Any) -> None:
         check_overrides(**overrides)
         self._overrides = overrides
         self.controller = None
         self.translator = None
+        self.specialising = None
         self.mode: Mode = "off"
         self.policy_name = ""
         self.reports = Reports()
@@ -178,6 +184,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
         self._check = None
         remote.remove_handlers(self)
         self.mode = "off"
+        self._specialise(None)
         return self._deactivate(release=release)
 
     async def uninstall(self) -> int:
@@ -249,6 +256,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
             seed=config.seed,
         )
         policy = load_policy(self.policy_name, config.seed)
+        self._specialise(policy)
         self.controller = self.recording.begin(
             policy, settings, policy_name=self.policy_name, mode=self.mode
         )
@@ -295,6 +303,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
         managed = self.manages
         self.policy_name = name
         if self.controller is not None:
+            self._specialise(policy)
             self.controller.chooser.set_policy(policy)
             self.recording.policy_switched(name)
         if managed and not self.manages:
@@ -302,6 +311,20 @@ class MLSchedulerPlugin(SchedulerPlugin):
         elif self.manages and not managed:
             self._park(list(self.scheduler.tasks.values()))
         self._schedule_pass()
+
+    def _specialise(self, policy: Policy | None) -> None:
+        """Have a policy specialised from now on, if it is one of that kind; else end that."""
+        if not (getattr(policy, "specialises", False) and self.config.specialise):
+            if self.specialising is not None:
+                self.specialising.close()
+                self.specialising = None
+            return
+        # Only here: what it needs takes a second to import.
+        from dask_mlsched.extension.specialising import Budget, Specialising
+
+        if self.specialising is None:
+            self.specialising = Specialising(Budget.of(self.config))
+        self.specialising.serve(policy)  # type: ignore[arg-type]  # it says what it is
 
     def _give_back(self) -> None:
         parking.release_all(self.scheduler, stimulus())
@@ -334,6 +357,8 @@ class MLSchedulerPlugin(SchedulerPlugin):
 
     def _graph_arrived(self, tasks: list[TaskState]) -> None:
         assert self.translator is not None
+        if self.specialising is not None:
+            self.specialising.graph_arrived(len(tasks))
         if self.manages:
             # Before the controller is told, so that parked tasks are known to be ours.
             for ts, reason in self._park(tasks):
@@ -459,6 +484,8 @@ class MLSchedulerPlugin(SchedulerPlugin):
             # The timeout runs from now on, not from when the tasks were parked.
             parking.keep_alive(self.scheduler)
         self._had_running = running
+        if self.specialising is not None and self.watches and self.manages:
+            self._guarded("specialise", self._look, self.specialising)
         if self.controller is None or not self.controller.parked or not self.watches:
             return
         assert self.translator is not None
@@ -466,6 +493,11 @@ class MLSchedulerPlugin(SchedulerPlugin):
         self._status_changed = True
         self._keep_alive()
         self._schedule_pass()
+
+    def _look(self, specialising: Specialising) -> None:
+        assert self.controller is not None
+        assert self.translator is not None
+        specialising.look(self.scheduler, self.controller, self.translator, time.monotonic())
 
     def _keep_alive(self) -> None:
         timeout = self.scheduler.no_workers_timeout

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from dask_mlsched.config import Config
 from dask_mlsched.core.controller import Controller
 from dask_mlsched.core.graph_message import ANSWER, FAILED, READY, Answer
 from dask_mlsched.core.message_frame import Frame, FrameError
@@ -50,9 +51,16 @@ RESTARTS: Final = 3
 class Budget:
     """Seconds that one search may take."""
 
-    per_task: float = 0.001
-    least: float = 1.0
-    most: float = 60.0
+    per_task: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, config: Config) -> Budget:
+        """Take it from the configuration."""
+        return cls(
+            config.seconds_per_thousand_tasks / 1000, config.least_seconds, config.most_seconds
+        )
 
 
 @dataclass

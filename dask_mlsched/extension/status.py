@@ -37,6 +37,7 @@ def snapshot(plugin: MLSchedulerPlugin) -> dict[str, Any]:
             "last_problem": plugin.reports.last_problem,
         },
         "trace": plugin.recording.snapshot(),
+        "specialising": None if plugin.specialising is None else plugin.specialising.snapshot(),
         **_decisions(controller),
     }
 

@@ -26,6 +26,21 @@ class Generalist(Learned):
         super().__init__(default_network() if network is None else network, name, may_hold=may_hold)
 
 
+class Specialised(Generalist):
+    """`specialised`: the generalist, until a specialist takes over for the graph at hand.
+
+    Whoever runs it sees to that: the plugin by a process beside the scheduler.
+    """
+
+    #: Says so to the plugin.
+    specialises = True
+
+    def __init__(
+        self, network: Network | None = None, name: str = "specialised", *, may_hold: bool = True
+    ) -> None:
+        super().__init__(network, name, may_hold=may_hold)
+
+
 def make(name: str, seed: int) -> Policy | None:
     """Make a policy, learned or written by hand, from its name; None for `stock`.
 
@@ -38,4 +53,6 @@ def make(name: str, seed: int) -> Policy | None:
         return None
     if name == Generalist().name:
         return Generalist()
+    if name == Specialised().name:
+        return Specialised()
     return policies.make(name, random.Random(seed))

@@ -38,6 +38,10 @@ SEARCH: Final = SearchSettings(population=12, elites=4, sigma=0.3)
 #: What no run can be below is reached when a run is so near.
 _NEAR: Final = 1e-6
 
+#: About as many runs as the default budget has time for on an idle processor: 10 microseconds a
+#: task each. A search of so many is the same on any machine.
+RUNS: Final = 80
+
 
 @dataclass(frozen=True, eq=False)
 class Specialist:
@@ -104,6 +108,12 @@ def specialise(
     if trial.done(best):
         return best
     return _search(trial, best, expired, rng)
+
+
+def after(runs: int) -> Callable[[], bool]:
+    """Make an `expired` that ends a search after so many runs."""
+    left = iter(range(runs))
+    return lambda: next(left, None) is None
 
 
 def _search(

@@ -7,12 +7,15 @@ from collections import defaultdict
 
 import pytest
 
+from dask_mlsched.benchmarks import simulation
 from dask_mlsched.benchmarks.simulation import Simulation, simulate_policies
 from dask_mlsched.benchmarks.working_set import working_set
 from dask_mlsched.benchmarks.workloads import find
 from dask_mlsched.core.costs import CopyCost, Costs
 from dask_mlsched.core.dag import Dag
 from dask_mlsched.core.machine import Machine
+from dask_mlsched.core.scores import FEWEST_MISSING
+from dask_mlsched.learning.specialise import Specialist
 
 POLICIES = ("fifo", "greedy", "darts")
 
@@ -85,3 +88,32 @@ def test_stock_keeps_the_store_s_own_rule():
     machine = Machine(limit=working_set(dag()))
     results = simulate_policies(dag(), machine, ("stock", "greedy"), eviction="luf").results
     assert [result.eviction for result in results] == ["lru", "luf"]
+
+
+def test_a_specialist_is_never_worse_than_the_generalist_or_dask_and_comes_out_the_same_again():
+    copy = CopyCost(1e9)
+    machine = Machine(limit=working_set(dag()) // 2, costs=Costs(copy, copy, copy))
+    names = ("stock", "learned", "specialised", "specialised")
+    stock, learned, one, again = (
+        result.run for result in simulate_policies(dag(), machine, names).results
+    )
+    assert one.makespan <= min(stock.makespan, learned.makespan)
+    assert one.schedule == again.schedule
+
+
+def test_dask_alone_is_simulated_where_it_is_the_best(monkeypatch: pytest.MonkeyPatch):
+    def stock_is_best(*_: object, **__: object) -> Specialist:
+        return Specialist("stock", FEWEST_MISSING, False, {}, 1)
+
+    monkeypatch.setattr(simulation, "specialise", stock_is_best)
+    machine = Machine(limit=working_set(dag()) // 2)
+    stock, specialised = simulate_policies(dag(), machine, ("stock", "specialised")).results
+    assert specialised.run.schedule == stock.run.schedule
+
+
+def test_a_specialist_is_found_for_machines_and_rules_that_compiled_runs_do_not_have():
+    copy = CopyCost(1e9)
+    limit = working_set(dag()) // 2
+    machine = Machine(limit=limit, costs=Costs(copy, copy, copy), overlap=True)
+    (result,) = simulate_policies(dag(), machine, ("specialised",), eviction="belady").results
+    assert len(result.run.schedule) == len(dag())

@@ -49,6 +49,7 @@ async def test_the_status_before_anything_has_run(c, s, a, b):
                 "problems": 0,
                 "last_problem": None,
             },
+            "specialising": None,
             "decisions": 0,
             "reasons": {},
             "holds": 0,

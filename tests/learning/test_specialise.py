@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
@@ -19,7 +17,7 @@ from dask_mlsched.core.machine import Machine
 from dask_mlsched.core.network import linear
 from dask_mlsched.core.simulator import simulate
 from dask_mlsched.learning import specialise as module
-from dask_mlsched.learning.specialise import Specialist, specialise
+from dask_mlsched.learning.specialise import Specialist, after, specialise
 
 SETTINGS = Settings(bandwidth=COPY.bandwidth)
 #: Runs what misses most: worse than Dask alone.
@@ -28,12 +26,6 @@ BAD = linear(np.where(np.array(features.NAMES) == "missing", 1.0, 0.0))
 
 def machine(limit: int | None = MACHINE_LIMIT, copy: CopyCost = COPY) -> Machine:
     return Machine(limit, costs=Costs(copy, copy, copy))
-
-
-def after(runs: int) -> Callable[[], bool]:
-    """Expire when it has been asked so many times."""
-    asked = iter(range(runs))
-    return lambda: next(asked, None) is None
 
 
 def on(

@@ -1,0 +1,146 @@
+"""Specialising on a live scheduler: an answer takes over in mid-run, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import dask
+import numpy as np
+import pytest
+from distributed import Client, Event
+
+from dask_mlsched.extension.specialising import Specialising
+from live_scheduler import cluster_test, installed, plugin_of, until
+from sample_tasks import added, chunk, total, wait_then
+
+pytestmark = pytest.mark.integration
+
+#: Ends a search soon.
+QUICK: dict[str, Any] = {"policy": "specialised", "least_seconds": 0.2}
+
+PRODUCT = 8 * 8 * 10 * 125 * 7.0
+
+
+def slowly_added(*arrays: Any) -> np.ndarray[Any, Any]:
+    time.sleep(0.005)
+    return added(*(array for array in arrays if array is not None))
+
+
+def product(c: Client, size: int = 8, name: str = "first") -> Any:
+    """Submit a product of which the second half waits for an event of that name."""
+    rows = c.map(chunk, [10] * size, range(size), pure=False, key=f"row{name}")
+    columns = c.map(chunk, [10] * size, range(size), pure=False, key=f"column{name}")
+    gate = c.submit(wait_then, name, key=f"gate{name}")
+    blocks = [
+        c.submit(slowly_added, row, column, *([gate] if i >= size // 2 else []))
+        for i, row in enumerate(rows)
+        for column in columns
+    ]
+    return c.submit(total, *blocks)
+
+
+def alive(pid: int | None) -> bool:
+    try:
+        os.kill(pid or 0, 0)
+    except ProcessLookupError:
+        return False
+    return pid is not None
+
+
+async def ready(scheduler: Any) -> Specialising:
+    specialising = plugin_of(scheduler).specialising
+    assert specialising is not None
+    await until(lambda: specialising.snapshot()["ready"])
+    return specialising
+
+
+@cluster_test()
+async def test_an_answer_takes_over_in_the_middle_of_a_run(c, s, a, b):
+    async with installed(c, s, **QUICK) as (handle, plugin):
+        specialising = await ready(s)
+        result = product(c)
+        await until(lambda: specialising.answer is not None and specialising.answer.final)
+        assert specialising.answer.network is plugin.controller.chooser.guard.policy.network
+        before = (await handle.status())["reasons"]["policy"]
+        await Event("first").set()
+        assert await result == PRODUCT
+        status = await handle.status()
+        assert status["reasons"]["policy"] > before
+        assert status["policy_failures"] == 0, status["last_policy_failure"]
+        told = status["specialising"]
+        assert told["requests"] >= 1
+        assert told["answers"] >= 2
+        assert told["problems"] == 0, told["last_problem"]
+        pid = specialising.pid
+    assert not alive(pid)
+
+
+@cluster_test()
+async def test_a_graph_that_has_grown_is_asked_about_again(c, s, a, b):
+    async with installed(c, s, **QUICK):
+        specialising = await ready(s)
+        first = product(c)
+        await until(lambda: specialising.answer is not None)
+        before = specialising.requests
+        second = product(c, name="second")
+        await until(lambda: specialising.requests > before)
+        await until(lambda: specialising.answer.number >= before)
+        await Event("first").set()
+        await Event("second").set()
+        assert await first == await second == PRODUCT
+        # What was learnt for these graphs says nothing about the next one.
+        await until(lambda: specialising.answer is None)
+
+
+@cluster_test()
+async def test_delayed_tasks_are_specialised_to_as_well(c, s, a, b):
+    async with installed(c, s, **QUICK):
+        specialising = await ready(s)
+        gate = dask.delayed(wait_then)("gate")
+        rows = [dask.delayed(chunk)(10, i) for i in range(8)]
+        columns = [dask.delayed(chunk)(10, i) for i in range(8)]
+        blocks = [dask.delayed(slowly_added)(row, col) for row in rows[:4] for col in columns]
+        late = [dask.delayed(slowly_added)(row, col, gate) for row in rows[4:] for col in columns]
+        result = c.compute(dask.delayed(total)(*blocks, *late))
+        await until(lambda: specialising.answer is not None)
+        await Event("gate").set()
+        assert await result == PRODUCT
+
+
+@cluster_test()
+async def test_a_process_that_is_killed_is_started_again_and_the_run_goes_on(c, s, a, b):
+    async with installed(c, s, **QUICK) as (handle, _):
+        specialising = await ready(s)
+        result = product(c)
+        await until(lambda: specialising.answer is not None)
+        first = specialising.pid
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: specialising.pid not in (first, None))
+        await Event("first").set()
+        assert await result == PRODUCT
+        told = (await handle.status())["specialising"]
+        assert told["restarts"] == 1
+        assert told["last_problem"] == "the specialist's process: it ended with status -9"
+        second = specialising.pid
+    assert not alive(second)
+
+
+@cluster_test()
+async def test_another_policy_ends_the_process(c, s, a, b):
+    async with installed(c, s, **QUICK) as (handle, plugin):
+        pid = plugin.specialising.pid
+        assert alive(pid)
+        await handle.set_policy("greedy")
+        assert not alive(pid)
+        assert (await handle.status())["specialising"] is None
+
+
+@cluster_test()
+async def test_it_can_be_switched_off(c, s, a, b):
+    async with installed(c, s, policy="specialised", specialise=False) as (_, plugin):
+        assert plugin.specialising is None
+        await Event("first").set()
+        assert await product(c) == PRODUCT
