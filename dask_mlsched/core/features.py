@@ -146,8 +146,8 @@ def _distance(t: Tables, first: int, task: int) -> float:
 @compiled
 def _fill(t: Tables, worker: int, task: int, row: Floats, limit: float) -> None:
     row[:] = 0.0
-    _tell_of_inputs(t, worker, task, row, limit)
-    _tell_of_room(t, worker, task, row, limit)
+    missing = _tell_of_inputs(t, worker, task, row, limit)
+    _tell_of_room(t, worker, task, missing, row, limit)
     _tell_of_dependents(t, worker, task, row, limit)
     row[_LEVEL] = t.levels[task, 0] / t.clock[0].longest
     row[_TO_GO] = t.levels[task, 1] / t.clock[0].longest
@@ -159,7 +159,8 @@ def _fill(t: Tables, worker: int, task: int, row: Floats, limit: float) -> None:
 
 
 @compiled
-def _tell_of_inputs(t: Tables, worker: int, task: int, row: Floats, limit: float) -> None:
+def _tell_of_inputs(t: Tables, worker: int, task: int, row: Floats, limit: float) -> float:
+    """Return the bytes of the missing inputs."""
     start, stop = t.starts[task], t.ends[task]
     stop = min(stop, start + LOOKED_AT)
     missing, resident, clean, frees, elsewhere = 0.0, 0.0, 0.0, 0.0, 0.0
@@ -206,6 +207,7 @@ def _tell_of_inputs(t: Tables, worker: int, task: int, row: Floats, limit: float
     if oldest >= 0:
         row[_AGE] = min(1.0, (shelf.clock - oldest) / (2.0 * max(1, shelf.resident)))
     row[_ELSEWHERE] = elsewhere / limit
+    return missing
 
 
 @compiled
@@ -252,9 +254,10 @@ def _weigh_victims(t: Tables, worker: int) -> None:
 
 
 @compiled
-def _tell_of_room(t: Tables, worker: int, task: int, row: Floats, limit: float) -> None:
+def _tell_of_room(
+    t: Tables, worker: int, task: int, missing: float, row: Floats, limit: float
+) -> None:
     output = float(expected_nbytes(t, task))
-    missing = row[_MISSING] * limit
     row[_INCOMING] = (missing + output) / limit
     row[_GROWTH] = output / limit - row[_FREES]
     excess = t.shelves[worker].resident_bytes + missing + output - limit
