@@ -9,10 +9,17 @@ dask="$(dirname "$python")/dask"
 models=dask_mlsched/models
 "$dask" mlsched train --out "$models/default.safetensors" --budget 960s --processes 2 --seed 0 \
     --search-rounds 100 "$@"
+work="$models/default.training"
 "$dask" mlsched evaluate --model "$models/default.safetensors" --processes 2 \
-    --markdown out/default-figures.md
+    --markdown "$work/figures.md"
+"$dask" mlsched evaluate --model "$work/linear.safetensors" --processes 2 --summary \
+    --markdown "$work/linear.md"
 {
-    cat "$models/default.md" out/default-figures.md
+    cat "$models/default.md" "$work/figures.md"
+    echo
+    echo "# The best linear score of the same training"
+    echo
+    cat "$work/linear.md"
     cat <<'LIMITS'
 
 ## Limits
@@ -23,6 +30,6 @@ fits, or where nothing moves but what has to, there is nothing to win. The worst
 those of DAGs to which a score that is the same for all DAGs does not fit: one that is specialised
 to the DAG does better.
 LIMITS
-} >out/default-card.md
-mv out/default-card.md "$models/default.md"
-rm out/default-figures.md
+} >"$work/card.md"
+mv "$work/card.md" "$models/default.md"
+rm -r "$work"

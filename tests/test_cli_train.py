@@ -13,6 +13,7 @@ from dask_mlsched.benchmarks import graph_formats
 from dask_mlsched.benchmarks.families.factorizations import cholesky
 from dask_mlsched.cli import mlsched
 from dask_mlsched.core import features
+from dask_mlsched.core.network import hidden_of
 from dask_mlsched.learning.model_file import load
 
 pytest.importorskip("matplotlib")
@@ -52,6 +53,7 @@ def test_a_model_comes_with_its_report(model: Path):
     assert json.loads(found.card["trained_on"]) == ["cholesky", "gemm"]
     report = model.with_suffix(".md").read_text()
     assert "gemm (2), cholesky (2)" in report
+    assert hidden_of(load(model.with_suffix(".training") / "linear.safetensors").network) == (0, 0)
     assert "| refine | 1 |" in report
     assert model.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 

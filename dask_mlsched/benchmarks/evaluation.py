@@ -174,8 +174,8 @@ def tables(evaluation: Evaluation) -> list[Table]:
     return made
 
 
-def markdown(evaluation: Evaluation) -> str:
-    """Write the part of a model's card that says how good it is."""
+def markdown(evaluation: Evaluation, *, summary: bool = False) -> str:
+    """Write the part of a model's card that says how good it is; a `summary` only has means."""
     lines = [
         "## Figures",
         "",
@@ -188,6 +188,8 @@ def markdown(evaluation: Evaluation) -> str:
             f"| {variant} | {' | '.join(_cells(evaluation.verdict(variant, split)))} |"
             for variant in evaluation.verdicts
         ]
+        if summary:
+            continue
         lines += ["", "| instance | tasks | bytes moved | makespan |", "|---|---:|---:|---:|"]
         for place in places:
             found = evaluation.verdicts[MODEL].outcomes[place]

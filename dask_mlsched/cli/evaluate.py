@@ -49,6 +49,7 @@ def _splits(text: str) -> tuple[Split, ...]:
 @click.option(
     "--markdown", type=Checked("file", output_file), help="Write the figures here as Markdown."
 )
+@click.option("--summary", is_flag=True, help="Only means in what --markdown writes.")
 @click.option("--json", "json_file", type=JSON, help="Write the figures here; - is stdout.")
 def evaluate(
     file: Path | None,
@@ -57,6 +58,8 @@ def evaluate(
     processes: int,
     markdown: str | None,
     json_file: str | None,
+    *,
+    summary: bool,
 ) -> None:
     """Run a model on simulated instances, and compare with Dask alone and with its own parts."""
     model = _model(file)
@@ -75,7 +78,7 @@ def evaluate(
         with Processes(instances, processes) as started:
             found = evaluation.evaluate(model.network, started, ranges, tell)
     if markdown is not None:
-        write_text(markdown, evaluation.markdown(found))
+        write_text(markdown, evaluation.markdown(found, summary=summary))
     if json_file is not None:
         write_json(json_file, evaluation.as_json(found))
     if "-" not in (json_file, markdown):

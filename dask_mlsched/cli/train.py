@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -41,6 +42,9 @@ from dask_mlsched.learning.network import HIDDEN
 from dask_mlsched.learning.replay_decisions import read_folder
 from dask_mlsched.learning.replay_file import ReplayError
 from dask_mlsched.learning.training import Point, Trained, TrainSettings
+
+#: The best linear score of a training, in its folder.
+LINEAR: Final = "linear.safetensors"
 
 _WORKLOADS = Checked("names", names(find))
 
@@ -260,6 +264,9 @@ def _write(
         "report": path.with_suffix(".md").name,
     }
     save(path, Model(trained.network, features.NAMES, card))
+    # To compare with: what labels and hidden units are worth is what it lacks.
+    linear = path.with_suffix(".training") / LINEAR
+    save(linear, Model(trained.linear, features.NAMES, card))
 
 
 def _tell(path: Path, trained: Trained) -> None:

@@ -40,6 +40,7 @@ def test_people_get_the_same_as_a_page_and_as_tables(found: Evaluation):
     assert "### others: 3 instances" in page
     assert "| gemm 4 | 96 |" in page
     assert page.count("| never hold |") == 2
+    assert "| gemm 4 |" not in evaluation.markdown(found, summary=True)
     assert len(evaluation.tables(found)) == 4
 
 
