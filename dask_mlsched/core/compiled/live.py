@@ -10,7 +10,7 @@ from dask_mlsched.core.compiled import books, choosing, shelves
 from dask_mlsched.core.compiled.engine import score
 from dask_mlsched.core.compiled.jit import compiled
 from dask_mlsched.core.compiled.tables import RESIDENT, Records, Tables
-from dask_mlsched.core.dag import Floats, Integers
+from dask_mlsched.core.dag import Booleans, Floats, Integers
 from dask_mlsched.core.graph import TaskState
 from dask_mlsched.core.network import Network
 
@@ -204,11 +204,20 @@ def send(t: Tables, task: int, worker: int) -> None:
 
 
 @compiled
-def use(t: Tables, task: int, worker: int) -> None:
-    """Have a task that was sent use its inputs and then its output, as far as they are there."""
-    for i in range(t.starts[task], t.ends[task]):
-        if shelves.is_resident(t, worker, t.sources[i]):
-            shelves.touch(t, worker, t.sources[i])
+def use(t: Tables, task: int, worker: int, clean: Booleans) -> None:
+    """Have a task that was sent use its inputs and then its output, as far as they are there.
+
+    Parameters
+    ----------
+    clean
+        Of each input. One that went and came again for the task is told of as having stayed.
+    """
+    first = t.starts[task]
+    for i in range(first, t.ends[task]):
+        array = t.sources[i]
+        if shelves.is_resident(t, worker, array):
+            shelves.touch(t, worker, array)
+            t.places[worker, array].clean = clean[i - first]
     if shelves.is_resident(t, worker, task):
         shelves.touch(t, worker, task)
 

@@ -56,8 +56,8 @@ class Mirror:
         self._shortlist = shortlist
         #: worker -> its row.
         self._slots: dict[int, int] = {}
-        #: The task whose coming and going is being told, and its row, until all has been.
-        self._sent: tuple[int, int] | None = None
+        #: The task whose coming and going is being told, its worker and that one's row.
+        self._sent: tuple[int, int, int] | None = None
         self._ranking = np.zeros(64, np.int64)
         self._levels_known = 0
         #: Of each row of a worker: how many tasks are in flight.
@@ -113,6 +113,7 @@ class Mirror:
         for array, nbytes in residency.sizes():
             tasks["size"][array] = nbytes
             shelves.touch(self._tables, slot, array)
+            self.arrays["places"][slot, array]["clean"] = residency.is_clean(array)
         for array in residency.slow():
             shelves.store_slow(self._tables, slot, array)
         # Only now: what is there is there, and what goes will be told.
@@ -220,13 +221,19 @@ class Mirror:
             return
         live.send(self._tables, task, slot)
         self._follow(worker, slot)
-        self._sent = task, slot
+        self._sent = task, worker, slot
 
     def _flush(self) -> None:
         """Count what the task sent last uses, once all that moved for it has been told."""
         if self._sent is not None:
-            live.use(self._tables, *self._sent)
+            task, worker, slot = self._sent
             self._sent = None
+            device = self._picture.devices.get(worker)
+            if device is not None:
+                first, last = self.arrays["starts"][task], self.arrays["ends"][task]
+                inputs = self.arrays["sources"][first:last].tolist()
+                clean = np.fromiter(map(device.residency.is_clean, inputs), np.bool_, len(inputs))
+                live.use(self._tables, task, slot, clean)
 
     def moved(self, worker: int, came: Sequence[int], gone: Sequence[int]) -> None:
         """Hear what is resident now and was not before, and vice versa."""
@@ -236,7 +243,7 @@ class Mirror:
         uses = self.arrays["shelves"]["clock"]
         before = uses[slot]
         live.move(self._tables, slot, _integers(came), _integers(gone))
-        if self._sent is not None and self._sent[1] == slot:
+        if self._sent is not None and self._sent[2] == slot:
             uses[slot] = before  # they are counted when the task uses them
 
     def ended(self, task: int, worker: int) -> None:
