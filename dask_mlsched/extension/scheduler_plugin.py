@@ -124,7 +124,11 @@ class MLSchedulerPlugin(SchedulerPlugin):
             return  # a scheduler that loads us as it starts calls this a second time
         dask_versions.check(scheduler)
         self.config = Config.read(**self._overrides)
-        await prepare(load_policy(self.config.policy, self.config.seed))
+        policy = load_policy(self.config.policy, self.config.seed)
+        if self.config.mode == "manage":
+            # Its process loads the same code meanwhile.
+            self._specialise(policy)
+        await prepare(policy)
         self.scheduler = scheduler
         started = time.time()
         worker_plugin = MLWorkerPlugin(snapshot_interval=self.config.snapshot_interval)
@@ -132,6 +136,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
             None, dumps(worker_plugin), name=MLWorkerPlugin.name, idempotent=False
         )
         if scheduler.status in (Status.closing, Status.closed):
+            self._specialise(None)
             return
         heard = self._take_over()
         self.dispatcher = Dispatcher(scheduler, self.config.explain_length)
@@ -323,7 +328,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
         from dask_mlsched.extension.specialising import Budget, Specialising
 
         if self.specialising is None:
-            self.specialising = Specialising(Budget.of(self.config))
+            self.specialising = Specialising(Budget.of(self.config), self._give_back)
         self.specialising.serve(policy)  # type: ignore[arg-type]  # it says what it is
 
     def _give_back(self) -> None:

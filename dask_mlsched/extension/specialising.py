@@ -3,13 +3,14 @@
 Every look, some ten a second, sees whether there is a reason to ask: a graph has arrived and no
 more came with it for a moment, or it has grown by half; sizes turn out to be others than those that
 were asked with; the speed of copies is known at last. An answer changes the network of the policy
-between two decisions. Until there is one, and whatever goes wrong, the generalist decides.
+between two decisions; where it is that Dask alone does best, Dask gets the tasks back. Until there
+is one, and whatever goes wrong, the generalist decides.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -36,6 +37,9 @@ DIFFERENT: Final = 0.2
 #: A graph that has grown by this share is asked about again: at once, and after a quiet moment.
 GROWN: Final = 1.5
 GROWN_QUIETLY: Final = 1.1
+
+#: Dask alone must be better than its order under our controller by this share to get tasks back.
+CLEAR: Final = 0.02
 
 #: Seconds between two requests, so that candidates are always answered.
 GAP: Final = 0.5
@@ -86,6 +90,9 @@ class Specialising:
     ----------
     budget
         Of a search.
+    give_back
+        Hands all tasks that are parked or wait back to Dask: where Dask alone is foretold to be
+        better than anything that our controller can do, its order included.
     command
         What the process runs.
     """
@@ -93,17 +100,21 @@ class Specialising:
     #: Requests and answers; how often the network in use was changed.
     requests: int
     answers: int
-    #: The answer in use; None while the generalist decides.
+    #: The answer in use; None while the generalist decides. And the latest, in use or not.
     answer: Answer | None
+    latest: Answer | None
     #: What went wrong, how often and last.
     problems: int
     last_problem: str | None
 
-    def __init__(self, budget: Budget, command: Sequence[str] = COMMAND) -> None:
+    def __init__(
+        self, budget: Budget, give_back: Callable[[], None], command: Sequence[str] = COMMAND
+    ) -> None:
         self._budget = budget
+        self._give_back = give_back
         self._command = command
         self.requests = self.answers = self.problems = 0
-        self.answer = None
+        self.answer = self.latest = None
         self.last_problem = None
         self._policy: Learned | None = None
         self._generalist: Network | None = None
@@ -257,12 +268,14 @@ class Specialising:
         if asked is None or answer.number != asked.number or self._policy is None:
             return  # it is about a graph that is not at hand any more
         asked.answered = True
-        self.answer = answer
+        self.answer = self.latest = answer
         self._policy.serve(answer.network, may_hold=answer.may_hold)
+        if _belongs_to_dask(answer):
+            self._give_back()
 
     def snapshot(self) -> dict[str, Any]:
         """Describe it for `status()`; what was foretold is over Dask alone, or Dask's order."""
-        answer = self.answer
+        answer = self.latest
         told = None if answer is None else answer.foretold.get(answer.arm)
         base = None if answer is None else answer.foretold.get("stock", answer.foretold["order"])
         return {
@@ -271,6 +284,7 @@ class Specialising:
             "restarts": self._restarts,
             "requests": self.requests,
             "answers": self.answers,
+            "deciding": self.answer is not None,
             "arm": None if answer is None else answer.arm,
             "evaluations": 0 if answer is None else answer.evaluations,
             "seconds": 0.0 if answer is None else answer.seconds,
@@ -279,6 +293,14 @@ class Specialising:
             "problems": self.problems,
             "last_problem": self.last_problem,
         }
+
+
+def _belongs_to_dask(answer: Answer) -> bool:
+    """Tell whether Dask alone is better, and clearly so, than its order under our controller."""
+    stock, order = answer.foretold.get("stock"), answer.foretold.get("order")
+    if answer.arm != "stock" or stock is None or order is None:
+        return False
+    return any(ours > (1 + CLEAR) * theirs for ours, theirs in zip(order, stock, strict=True))
 
 
 def _ratio(

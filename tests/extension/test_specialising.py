@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from typing import Any
 
 import dask
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 from distributed import Client, Event
 
+from dask_mlsched.core.graph_message import ARMS
+from dask_mlsched.extension import parking
 from dask_mlsched.extension.specialising import Specialising
 from live_scheduler import cluster_test, installed, plugin_of, until
 from sample_tasks import added, chunk, total, wait_then
@@ -61,6 +64,7 @@ async def ready(scheduler: Any) -> Specialising:
 async def test_an_answer_takes_over_in_the_middle_of_a_run(c, s, a, b):
     async with installed(c, s, **QUICK) as (handle, plugin):
         specialising = await ready(s)
+        specialising._give_back = lambda: None  # whatever is the best here
         result = product(c)
         await until(lambda: specialising.answer is not None and specialising.answer.final)
         assert specialising.answer.network is plugin.controller.chooser.guard.policy.network
@@ -74,6 +78,8 @@ async def test_an_answer_takes_over_in_the_middle_of_a_run(c, s, a, b):
         assert told["requests"] >= 1
         assert told["answers"] >= 2
         assert told["problems"] == 0, told["last_problem"]
+        assert told["arm"] in ARMS
+        assert told["evaluations"] > 0
         pid = specialising.pid
     assert not alive(pid)
 
@@ -126,6 +132,28 @@ async def test_a_process_that_is_killed_is_started_again_and_the_run_goes_on(c, 
         assert told["last_problem"] == "the specialist's process: it ended with status -9"
         second = specialising.pid
     assert not alive(second)
+
+
+@cluster_test()
+async def test_tasks_go_back_to_dask_where_it_does_best_alone(c, s, a, b):
+    async with installed(c, s, **QUICK) as (handle, _):
+        specialising = await ready(s)
+        give_back, specialising._give_back = specialising._give_back, lambda: None
+        result = product(c)
+        await until(lambda: specialising.answer is not None and specialising.answer.final)
+        specialising._give_back = give_back
+        told = {"stock": (1.0, 100), "order": (2.0, 100)}
+        best = replace(specialising.answer, arm="stock", foretold=told)
+        assert any(map(parking.is_ours, s.tasks.values()))
+        specialising._hear(best.frame())
+        assert not any(map(parking.is_ours, s.tasks.values()))
+        await Event("first").set()
+        assert await result == PRODUCT
+        assert (await handle.status())["specialising"]["arm"] == "stock"
+        # The next graph is ours again.
+        await Event("second").set()
+        assert await product(c, name="second") == PRODUCT
+        assert (await handle.status())["specialising"]["requests"] > 1
 
 
 @cluster_test()
