@@ -12,14 +12,18 @@ models=dask_mlsched/models
 work="$models/default.training"
 "$dask" mlsched evaluate --model "$models/default.safetensors" --processes 2 \
     --markdown "$work/figures.md"
-"$dask" mlsched evaluate --model "$work/linear.safetensors" --processes 2 --summary \
-    --markdown "$work/linear.md"
+for other in linear network; do
+    "$dask" mlsched evaluate --model "$work/$other.safetensors" --processes 2 --summary \
+        --markdown "$work/$other.md"
+done
 {
-    cat "$models/default.md" "$work/figures.md"
+    cat "$models/default.md"
     echo
-    echo "# The best linear score of the same training"
-    echo
-    cat "$work/linear.md"
+    cat "$work/figures.md"
+    for other in linear network; do
+        printf '\n# The best %s of this training\n\n' "${other/linear/linear score}"
+        cat "$work/$other.md"
+    done
     cat <<'LIMITS'
 
 ## Limits

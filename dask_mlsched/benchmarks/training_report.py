@@ -12,6 +12,7 @@ from dask_mlsched.core.network import hidden_of
 from dask_mlsched.learning.fit import Fit
 from dask_mlsched.learning.instance import Instance
 from dask_mlsched.learning.split import split
+from dask_mlsched.learning.trainer import MARGIN
 from dask_mlsched.learning.training import Point, Stage, Trained, TrainSettings
 
 _COLOURS: Final[Mapping[Stage, str]] = {
@@ -22,6 +23,9 @@ _COLOURS: Final[Mapping[Stage, str]] = {
 _MEANING: Final = (
     "Figures are ratios to Dask alone on the instances held out: geometric means and the worst "
     "makespan. The cost is the mean logarithm of that ratio, threefold where it is a loss."
+)
+_NO_NETWORK: Final = (
+    f"- linear: no network cost {MARGIN:g} less on the instances held out, which is what one has to"
 )
 _MEANINGS: Final[Mapping[Stage, str]] = {
     "search": "search for a linear score",
@@ -119,14 +123,14 @@ def markdown(
 ) -> str:
     """Write what a model was trained on and how, and how that went."""
     hidden = hidden_of(trained.network)
-    kind = f"network with {hidden[0]} and {hidden[1]} hidden units" if any(hidden) else "linear"
+    kind = f"A network with {hidden[0]} and {hidden[1]} hidden units" if any(hidden) else "A score"
     places = split(instances, settings.holdout)
     tasks = [len(instance.dag) for instance in instances]
     families = Counter(instance.family for instance in instances)
     lines = [
         f"# {name}",
         "",
-        f"A {kind} score over {len(trained.network.mean)} features; it chooses what runs next.",
+        f"{kind} over {len(trained.network.mean)} features, by which what runs next is chosen.",
         "",
         "## Training",
         "",
@@ -135,6 +139,7 @@ def markdown(
         f"- {len(places.learnt)} learnt from, {len(places.held)} held out to choose by"
         + (" (the same: too few)" if places.held == places.learnt else ""),
         f"- seed {settings.seed}; ended: {trained.ended}",
+        *([] if any(hidden) else [_NO_NETWORK]),
         "",
         "| stage | fits | round | minutes | labelled | cost | bytes moved | makespan | worst | |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|",

@@ -8,7 +8,9 @@ which training knows nothing at all.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
@@ -52,7 +54,7 @@ class Case:
         Parameters
         ----------
         folder
-            Where a workload may keep files while its DAG is made.
+            Where a workload may keep files while its DAG is made; see `folder_for_files`.
 
         Raises
         ------
@@ -69,6 +71,17 @@ class Case:
             memory_ratio=self.memory_ratio,
             workers=self.workers,
         )
+
+
+@contextmanager
+def folder_for_files() -> Iterator[Path]:
+    """Yield a folder in which workloads keep files while their DAGs are made.
+
+    Dask names tasks by what they read, and where a choice is left their order follows their names:
+    the folder's own name, which is another one each time, must not be in them.
+    """
+    with tempfile.TemporaryDirectory(prefix="mlsched-") as folder, chdir(folder):
+        yield Path()
 
 
 def instance_of(
@@ -265,9 +278,7 @@ def cases(split: Split) -> tuple[Case, ...]:
     )
 
 
-def make(
-    chosen: Iterable[Case], folder: Path, on_case: OnCase | None = None
-) -> tuple[Instance, ...]:
+def make(chosen: Iterable[Case], on_case: OnCase | None = None) -> tuple[Instance, ...]:
     """Make the instances of cases, one after the other.
 
     Raises
@@ -277,8 +288,9 @@ def make(
     """
     every = tuple(chosen)
     made = []
-    for number, case in enumerate(every):
-        if on_case is not None:
-            on_case(case.name, number / len(every))
-        made.append(case.instance(folder))
+    with folder_for_files() as folder:
+        for number, case in enumerate(every):
+            if on_case is not None:
+                on_case(case.name, number / len(every))
+            made.append(case.instance(folder))
     return tuple(made)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import click
@@ -66,10 +65,10 @@ def evaluate(
     ranges: dict[str, range] = {}
     instances: list[Instance] = []
     with one_bar() as tell:
-        with missing_packages_are_mistakes(), tempfile.TemporaryDirectory() as folder:
+        with missing_packages_are_mistakes():
             for split in splits:
                 cases = [c for c in training_set.cases(split) if c.workload.startswith(only or "")]
-                made = training_set.make(cases, Path(folder), tell)
+                made = training_set.make(cases, tell)
                 if made:
                     ranges[split] = range(len(instances), len(instances) + len(made))
                 instances += made

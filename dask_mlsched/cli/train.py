@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 import click
 
@@ -42,9 +40,6 @@ from dask_mlsched.learning.network import HIDDEN
 from dask_mlsched.learning.replay_decisions import read_folder
 from dask_mlsched.learning.replay_file import ReplayError
 from dask_mlsched.learning.training import Point, Trained, TrainSettings
-
-#: The best linear score of a training, in its folder.
-LINEAR: Final = "linear.safetensors"
 
 _WORKLOADS = Checked("names", names(find))
 
@@ -222,15 +217,15 @@ def _instances(
     replay: Path | None,
 ) -> list[Instance]:
     made: list[Instance] = []
-    with missing_packages_are_mistakes(), tempfile.TemporaryDirectory(prefix="mlsched-") as folder:
+    with missing_packages_are_mistakes():
         if workloads is None and graphs is None and replay is None:
-            cases = training_set.cases("train")
-            return list(training_set.make(cases, Path(folder), tell))
+            return list(training_set.make(training_set.cases("train"), tell))
         try:
-            for name in workloads or ():
-                tell(name, 0.0)
-                dag = find(name).dag(Path(folder), 0, "quick" if quick else "full")
-                made += training_set.at_ratios(dag, name, ratios, workers)
+            with training_set.folder_for_files() as folder:
+                for name in workloads or ():
+                    tell(name, 0.0)
+                    dag = find(name).dag(folder, 0, "quick" if quick else "full")
+                    made += training_set.at_ratios(dag, name, ratios, workers)
             for file in graphs or ():
                 tell(file.name, 0.0)
                 dag = graph_formats.load(file)
@@ -264,9 +259,10 @@ def _write(
         "report": path.with_suffix(".md").name,
     }
     save(path, Model(trained.network, features.NAMES, card))
-    # To compare with: what labels and hidden units are worth is what it lacks.
-    linear = path.with_suffix(".training") / LINEAR
-    save(linear, Model(trained.linear, features.NAMES, card))
+    # Both that there were to choose from.
+    folder = path.with_suffix(".training")
+    for name, network in (("linear", trained.linear), ("network", trained.best)):
+        save(folder / f"{name}.safetensors", Model(network, features.NAMES, card))
 
 
 def _tell(path: Path, trained: Trained) -> None:

@@ -8,7 +8,8 @@
 3. *Refine*: search again, now also over what follows the hidden layers. The labels tell what one
    choice costs if all others stay, the search what all choices cost together.
 
-After each step the network is judged on instances that were held out, and the best one is kept.
+After each step the network is judged on instances that were held out, and the best one is kept; a
+linear score, where a network is hardly better.
 All that is random comes from the seed, the stage and the round, so that a training that was killed
 goes on from the last round and ends with the same weights.
 """
@@ -51,6 +52,10 @@ from dask_mlsched.learning.verdict import judge, mean_costs
 
 #: What the state is kept in, in the folder of a training.
 STATE: Final = "training.state"
+
+#: A network has to cost so much less than the linear score: that is simpler, is served in half of
+#: the time, and less than this is within what held-out instances differ by from look to look.
+MARGIN: Final = 0.02
 
 
 def train(
@@ -157,7 +162,13 @@ class _Training:
         ended: Ended = "rounds" if self._steps == steps else "budget"
         if self._steps == 0:
             self._linear = self._best
-        return Trained(self._best, self._linear, tuple(self._curve), ended)
+        return Trained(self._chosen(), self._linear, self._best, tuple(self._curve), ended)
+
+    def _chosen(self) -> Network:
+        """Return the best network, or the linear score if that is hardly worse."""
+        searched = [point.cost for point in self._curve if point.stage == "search"]
+        is_better = self._least < min(searched, default=math.inf) - MARGIN
+        return self._best if is_better else self._linear
 
     def _measured(self) -> Network:
         """Return the score that asks for few missing bytes, standardised as its states are."""

@@ -119,9 +119,10 @@ class Point:
 class Trained:
     """What a training came to."""
 
-    #: The best of all on the instances held out, and the best linear score.
+    #: What was chosen, the best linear score, and the best of all on the instances held out.
     network: Network
     linear: Network
+    best: Network
     curve: tuple[Point, ...]
     #: Why it ended.
     ended: Ended

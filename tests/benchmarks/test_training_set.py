@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from dask_mlsched.benchmarks import training_set
@@ -42,10 +40,10 @@ def test_names_tell_cases_apart():
     assert len(set(names)) == len(names)
 
 
-def test_a_case_becomes_an_instance_with_so_much_memory(tmp_path: Path):
+def test_a_case_becomes_an_instance_with_so_much_memory():
     case = Case("cholesky", 2.5, workers=2, parameters={"tiles": 6})
     told = []
-    (instance,) = make([case], tmp_path, lambda name, share: told.append((name, share)))
+    (instance,) = make([case], lambda name, share: told.append((name, share)))
     assert instance.machine.limit == round(working_set(instance.dag) / 2.5 / 2)
     assert (instance.machine.workers, instance.family) == (2, "cholesky")
     assert told == [(case.name, 0.0)]
@@ -58,11 +56,20 @@ def test_a_dag_is_tried_at_several_ratios():
     assert made[0].machine.limit == 2 * made[1].machine.limit
 
 
+def test_a_case_is_the_same_dag_every_time():
+    pytest.importorskip("pyamg")
+    case = Case("helmholtz", 2.0, parameters={"tiles": 4, "power": 4})
+    first, second = (make([case])[0] for _ in range(2))
+    assert first.dag.keys == second.dag.keys
+    assert first.dag.nbytes.tolist() == second.dag.nbytes.tolist()
+    assert first.order.tolist() == second.order.tolist()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("split", training_set.SPLITS)
 def test_all_cases_can_be_made_and_are_of_a_size_to_learn_from(
-    split: training_set.Split, tmp_path: Path
+    split: training_set.Split,
 ):
     pytest.importorskip("pyamg")
-    sizes = {each.name: len(each.dag) for each in make(cases(split), tmp_path)}
+    sizes = {each.name: len(each.dag) for each in make(cases(split))}
     assert {name: size for name, size in sizes.items() if not 190 <= size <= 2500} == {}

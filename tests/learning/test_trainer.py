@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dask_mlsched.core.network import Network, check
+from dask_mlsched.learning import trainer
 from dask_mlsched.learning.decisions import Decisions
 from dask_mlsched.learning.fit import FitSettings
 from dask_mlsched.learning.fit_state import FitStateError
@@ -51,12 +52,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 def test_all_stages_are_gone_through_and_the_best_network_is_kept(whole: Trained):
     check(whole.network)
+    assert whole.network is whole.best or whole.network is whole.linear
     assert [(point.stage, point.fits, point.number) for point in whole.curve] == [
         *(("search", 0, 2), ("search", 0, 3), ("learn", 1, 0), ("refine", 1, 2)),
         *(("learn", 2, 0), ("refine", 2, 2)),
     ]
     instances = few()
-    held = Verdict(tuple(instances[place].run(whole.network) for place in (1, 3)))
+    held = Verdict(tuple(instances[place].run(whole.best) for place in (1, 3)))
     assert held.cost == min(point.cost for point in whole.curve)
     assert [p.best for p in whole.curve][-1] == (held.cost == whole.curve[-1].cost)
     assert whole.ended == "rounds"
@@ -64,10 +66,19 @@ def test_all_stages_are_gone_through_and_the_best_network_is_kept(whole: Trained
     assert [point.decisions for point in whole.curve] == [0, 0, 8, 8, 16, 16]
 
 
+def test_a_network_has_to_be_better_than_the_linear_score_by_a_margin(
+    whole: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(trainer, "MARGIN", 1.0)
+    assert trained(tmp_path).network.w3.size == 0
+    monkeypatch.setattr(trainer, "MARGIN", -1.0)
+    assert weights(trained(tmp_path).network) == weights(whole.best)
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_same_seed_gives_the_same_network(whole: Trained, tmp_path: Path, processes: int):
     again = trained(tmp_path, processes=processes)
-    assert weights(again.network) == weights(whole.network)
+    assert weights(again.best) == weights(whole.best)
     assert [replace(p, seconds=0) for p in again.curve] == [
         replace(p, seconds=0) for p in whole.curve
     ]
@@ -115,7 +126,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_network(
     told = []
     after = trained(tmp_path, on_progress=lambda text, share, point: told.append(text))
     assert "looking at decisions" not in told
-    assert weights(after.network) == weights(whole.network)
+    assert weights(after.best) == weights(whole.best)
     assert [replace(p, seconds=0) for p in after.curve] == [
         replace(p, seconds=0) for p in whole.curve
     ]
@@ -124,7 +135,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_network(
 def test_a_training_that_is_over_stays_as_it_is(whole: Trained, tmp_path: Path):
     first = trained(tmp_path)
     again = trained(tmp_path)
-    assert weights(again.network) == weights(first.network) == weights(whole.network)
+    assert weights(again.best) == weights(first.best) == weights(whole.best)
     assert again.curve == first.curve
 
 
@@ -147,7 +158,7 @@ def test_a_budget_ends_it_and_more_lets_it_go_on(whole: Trained, tmp_path: Path)
     assert len(first.curve) < len(whole.curve)
     after = trained(tmp_path)
     assert after.ended == "rounds"
-    assert weights(after.network) == weights(whole.network)
+    assert weights(after.best) == weights(whole.best)
 
 
 def test_decisions_of_other_runs_are_learnt_from_besides(whole: Trained, tmp_path: Path):
