@@ -45,7 +45,7 @@ CLEAR: Final = 0.02
 GAP: Final = 0.5
 
 #: More tasks than this are not collected: the event loop would have to wait too long for it.
-MOST_TASKS: Final = 200_000
+MOST_TASKS: Final = 100_000
 
 #: A process that ends by itself is started again so often.
 RESTARTS: Final = 3
