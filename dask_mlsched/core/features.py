@@ -16,7 +16,8 @@ import numpy as np
 from dask_mlsched.core.compiled import shelves
 from dask_mlsched.core.compiled.books import expected_nbytes, missing_bytes, will_read
 from dask_mlsched.core.compiled.jit import compiled
-from dask_mlsched.core.compiled.tables import NOWHERE, RESIDENT, STEP, Tables
+from dask_mlsched.core.compiled.layouts import NOWHERE, RESIDENT, STEP
+from dask_mlsched.core.compiled.tables import Tables
 from dask_mlsched.core.dag import Integers
 from dask_mlsched.core.graph import TaskState
 from dask_mlsched.core.network import Floats

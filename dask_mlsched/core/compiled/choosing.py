@@ -8,7 +8,8 @@ from dask_mlsched.core.chooser import IN_ORDER, SENDING_SECONDS, SUCCESSORS
 from dask_mlsched.core.compiled import heaps, shelves
 from dask_mlsched.core.compiled.books import expected_nbytes, nearest, will_read
 from dask_mlsched.core.compiled.jit import compiled
-from dask_mlsched.core.compiled.tables import FAR, GREEDY_HOLD, NO_LIMIT, ORDER, Tables
+from dask_mlsched.core.compiled.layouts import FAR, GREEDY_HOLD, NO_LIMIT, ORDER
+from dask_mlsched.core.compiled.tables import Tables
 from dask_mlsched.core.controller import BRIDGE, ROUND_TRIP
 from dask_mlsched.core.planners.picture import UNKNOWN_SECONDS
 

@@ -12,10 +12,11 @@ import math
 import numpy as np
 
 from dask_mlsched.core import features
-from dask_mlsched.core.compiled import books, choosing, shelves, stores
+from dask_mlsched.core.compiled import agenda, books, choosing, shelves, stores
 from dask_mlsched.core.compiled.evicting import make_room_for
 from dask_mlsched.core.compiled.jit import compiled
-from dask_mlsched.core.compiled.tables import NETWORK, Records, Tables
+from dask_mlsched.core.compiled.layouts import NETWORK
+from dask_mlsched.core.compiled.tables import Tables
 from dask_mlsched.core.dag import Booleans
 from dask_mlsched.core.graph import TaskState
 from dask_mlsched.core.network import Network, forward
@@ -35,56 +36,6 @@ _WAITING = int(TaskState.WAITING)
 _RUNNING = int(TaskState.RUNNING)
 
 _NOTHING, _ARRIVES, _RECEIVES, _ENDS, _FREES_THREAD, _HEARD, _FREES, _WAKES = range(8)
-
-
-@compiled
-def _at(t: Tables, time: float, kind: int, a: int, b: int) -> None:
-    """Have something happen later."""
-    clock = t.clock[0]
-    clock.count += 1
-    queue = t.happenings
-    index = clock.happenings
-    clock.happenings += 1
-    count = clock.count
-    while index > 0:
-        above = (index - 1) >> 1
-        # The newest stands behind all of its time.
-        if queue[above].time <= time:
-            break
-        queue[index] = queue[above]
-        index = above
-    row = queue[index]
-    row.time = time
-    row.count = count
-    row.kind = kind
-    row.a = a
-    row.b = b
-
-
-@compiled
-def _before(queue: Records, a: int, b: int) -> bool:
-    if queue[a].time != queue[b].time:
-        return bool(queue[a].time < queue[b].time)
-    return bool(queue[a].count < queue[b].count)
-
-
-@compiled
-def _drop_first(t: Tables) -> None:
-    clock, queue = t.clock[0], t.happenings
-    clock.happenings -= 1
-    last = clock.happenings
-    index = 0
-    while True:
-        below = 2 * index + 1
-        if below >= last:
-            break
-        if below + 1 < last and _before(queue, below + 1, below):
-            below += 1
-        if not _before(queue, below, last):
-            break
-        queue[index] = queue[below]
-        index = below
-    queue[index] = queue[last]
 
 
 @compiled
@@ -111,7 +62,7 @@ def begin(t: Tables, given: Booleans) -> None:
         if t.tasks[task].unfinished == 0 and not given[task]:
             books.park(t, task)
     clock.stirred = True
-    _at(t, 0.0, _NOTHING, 0, 0)
+    agenda.at(t, 0.0, _NOTHING, 0, 0)
 
 
 @compiled
@@ -136,7 +87,7 @@ def advance(t: Tables, network: Network, stop: int) -> int:
         first = t.happenings[0]
         clock.now = first.time
         kind, a, b = first.kind, first.a, first.b
-        _drop_first(t)
+        agenda.drop_first(t)
         _happen(t, kind, a, b)
         if clock.at_worker < 0:
             return OVERFLOWS
@@ -255,7 +206,7 @@ def _carry_out(t: Tables, worker: int, choice: int) -> None:
         row.hold_until = clock.hold_until
         clock.holds += 1
         clock.pass_time += t.rules[0].decision
-        _at(t, clock.hold_until, _WAKES, 0, 0)
+        agenda.at(t, clock.hold_until, _WAKES, 0, 0)
     elif not math.isnan(row.hold_until) and clock.now >= row.hold_until:
         _end_hold(t, worker)
 
@@ -274,7 +225,7 @@ def _send(t: Tables, task: int, worker: int, time: float) -> None:
     row.last_task = task
     make_room_for(t, task, worker)
     books.expect_on(t, task, worker)
-    _at(t, time + t.rules[0].message, _ARRIVES, task, 0)
+    agenda.at(t, time + t.rules[0].message, _ARRIVES, task, 0)
 
 
 @compiled
@@ -312,7 +263,7 @@ def _release(t: Tables, array: int) -> None:
         while bits:
             if bits & np.uint64(1):
                 if message > 0:
-                    _at(t, t.clock[0].now + message, _FREES, worker, array)
+                    agenda.at(t, t.clock[0].now + message, _FREES, worker, array)
                 else:
                     _free(t, worker, array)
             bits >>= np.uint64(1)
@@ -328,7 +279,7 @@ def _unread(t: Tables, worker: int, kind: int, a: int, b: int) -> bool:
     free_at = t.workers[worker].free_at
     if t.rules[0].message == 0 or free_at <= t.clock[0].now:
         return False
-    _at(t, free_at, kind, a, b)
+    agenda.at(t, free_at, kind, a, b)
     return True
 
 
@@ -381,7 +332,7 @@ def _fetch(t: Tables, worker: int, array: int) -> None:
     nbytes = t.nbytes[array]
     clock.bytes_sent += nbytes
     took = rules.send_latency + nbytes / rules.send_bandwidth
-    _at(t, from_row.free_at + took, _RECEIVES, worker, array)
+    agenda.at(t, from_row.free_at + took, _RECEIVES, worker, array)
 
 
 @compiled
@@ -431,7 +382,7 @@ def _work(t: Tables, worker: int) -> None:
         clock.started += 1
         stores.begin(t, worker, task, clock.now)
         _check(t, worker)
-        _at(t, row.free_at + t.seconds[task], _ENDS, task, 0)
+        agenda.at(t, row.free_at + t.seconds[task], _ENDS, task, 0)
 
 
 @compiled
@@ -453,8 +404,8 @@ def _end(t: Tables, task: int) -> None:
     clock.makespan = max(clock.makespan, end)
     if t.rules[0].message == 0:
         # The message before the next task: at no cost of messages, what is dead goes before.
-        _at(t, end, _HEARD, task, 0)
-    _at(t, end, _FREES_THREAD, worker, task)
+        agenda.at(t, end, _HEARD, task, 0)
+    agenda.at(t, end, _FREES_THREAD, worker, task)
 
 
 @compiled
@@ -464,4 +415,4 @@ def _free_thread(t: Tables, worker: int, task: int) -> None:
     _work(t, worker)
     if message > 0:
         # The event loop begins the next task, if it has one, before it sends anything.
-        _at(t, max(t.clock[0].now, row.free_at) + message, _HEARD, task, 0)
+        agenda.at(t, max(t.clock[0].now, row.free_at) + message, _HEARD, task, 0)

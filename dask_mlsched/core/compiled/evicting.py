@@ -7,7 +7,8 @@ import math
 from dask_mlsched.core.compiled import shelves
 from dask_mlsched.core.compiled.books import expected_nbytes, residency_changed, will_read
 from dask_mlsched.core.compiled.jit import compiled
-from dask_mlsched.core.compiled.tables import LRU, LUF, NO_LIMIT, Tables
+from dask_mlsched.core.compiled.layouts import LRU, LUF, NO_LIMIT
+from dask_mlsched.core.compiled.tables import Tables
 from dask_mlsched.core.eviction import LOOKED_AT
 from dask_mlsched.core.graph import TaskState
 

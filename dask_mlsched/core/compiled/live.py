@@ -9,7 +9,8 @@ from __future__ import annotations
 from dask_mlsched.core.compiled import books, choosing, shelves
 from dask_mlsched.core.compiled.engine import score
 from dask_mlsched.core.compiled.jit import compiled
-from dask_mlsched.core.compiled.tables import RESIDENT, Records, Tables
+from dask_mlsched.core.compiled.layouts import RESIDENT, Records
+from dask_mlsched.core.compiled.tables import Tables
 from dask_mlsched.core.dag import Booleans, Floats, Integers
 from dask_mlsched.core.graph import TaskState
 from dask_mlsched.core.network import Network

@@ -11,8 +11,7 @@ import numpy.typing as npt
 from dask_mlsched.core import features
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.compiled import engine
-from dask_mlsched.core.compiled.tables import (
-    FIXED,
+from dask_mlsched.core.compiled.layouts import (
     GREEDY,
     GREEDY_HOLD,
     LRU,
@@ -20,9 +19,8 @@ from dask_mlsched.core.compiled.tables import (
     NETWORK,
     NEXT_USE,
     ORDER,
-    Tables,
-    lay_out,
 )
+from dask_mlsched.core.compiled.tables import FIXED, Tables, lay_out
 from dask_mlsched.core.dag import Booleans, Dag, Floats, Integers
 from dask_mlsched.core.machine import Machine, SimulationError
 from dask_mlsched.core.network import Network, linear

@@ -7,7 +7,8 @@ last; number `n`, which is no task, is between the two.
 from __future__ import annotations
 
 from dask_mlsched.core.compiled.jit import compiled
-from dask_mlsched.core.compiled.tables import NO_LIMIT, NOWHERE, RESIDENT, SLOW, Tables
+from dask_mlsched.core.compiled.layouts import NO_LIMIT, NOWHERE, RESIDENT, SLOW
+from dask_mlsched.core.compiled.tables import Tables
 
 
 @compiled

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dask_mlsched.core.compiled import shelves
 from dask_mlsched.core.compiled.books import reads
 from dask_mlsched.core.compiled.jit import compiled
-from dask_mlsched.core.compiled.tables import NO_LIMIT, Tables
+from dask_mlsched.core.compiled.layouts import NO_LIMIT
+from dask_mlsched.core.compiled.tables import Tables
 
 
 @compiled

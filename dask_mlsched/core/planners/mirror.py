@@ -16,7 +16,8 @@ import numpy as np
 
 from dask_mlsched.core import features
 from dask_mlsched.core.compiled import books, live, shelves
-from dask_mlsched.core.compiled.tables import FAR, NETWORK, STEP, Tables, empty
+from dask_mlsched.core.compiled.layouts import FAR, NETWORK, STEP
+from dask_mlsched.core.compiled.tables import Tables, empty
 from dask_mlsched.core.dag import Integers
 from dask_mlsched.core.events import Priority
 from dask_mlsched.core.graph import TaskState

@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.compiled import shelves
+from dask_mlsched.core.compiled.layouts import NO_LIMIT, RESIDENT, SLOW
 from dask_mlsched.core.compiled.rollout import Rollout
-from dask_mlsched.core.compiled.tables import NO_LIMIT, RESIDENT, SLOW
 from dask_mlsched.core.dag import Dag, DagTask
 from dask_mlsched.core.machine import Machine
 from dask_mlsched.core.residency import Residency
