@@ -184,7 +184,7 @@ def test_restarting_the_client_in_the_middle_of_a_run():
         handle = dask_mlsched.install(client)
         plugin = plugin_of(cluster.scheduler)
         futures = client.map(slow_inc, range(200), seconds=0.02)
-        while plugin.controller.parked < 50:
+        while plugin.controller is None or plugin.controller.parked < 50:
             time.sleep(0.01)
         client.restart()
         assert all(future.status == "cancelled" for future in futures)

@@ -237,6 +237,6 @@ def test_live_runs_are_foretold(monkeypatch: pytest.MonkeyPatch):
         assert run.simulated.bytes_evicted == pytest.approx(run.live.bytes_evicted, rel=0.25)
         assert run.simulated.makespan == pytest.approx(run.live.makespan, rel=0.4)
         assert run.calibration.load is not None
-        assert run.calibration.load.cost.seconds(294_912) == pytest.approx(
-            294_912 / fidelities.BANDWIDTH, rel=0.5
-        )
+        # A copy on a busy machine takes longer than the emulated device asks for, never less.
+        expected = 294_912 / fidelities.BANDWIDTH
+        assert 0.5 * expected < run.calibration.load.cost.seconds(294_912) < 3 * expected

@@ -344,7 +344,8 @@ async def test_a_full_trace_says_so_and_the_run_goes_on(c, s, a, b, where, tmp_p
         assert status["truncated"] == "the limit of 20000 bytes is reached"
         assert status["problems"] == 0
         assert not status["recording"]
-    assert 10_000 < path.stat().st_size <= 20_000
+    # What comes in one report is written as a whole, or not at all.
+    assert 5_000 < path.stat().st_size <= 20_000
     trace = read(path)
     assert trace.problem is None
     assert trace.truncated == "the limit of 20000 bytes is reached"

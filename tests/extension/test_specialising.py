@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -56,8 +57,13 @@ def alive(pid: int | None) -> bool:
 async def ready(scheduler: Any) -> Specialising:
     specialising = plugin_of(scheduler).specialising
     assert specialising is not None
-    await until(lambda: specialising.snapshot()["ready"])
-    return specialising
+    # Its process imports, and loads compiled code: on a busy machine that takes a while.
+    for _ in range(8):
+        with contextlib.suppress(AssertionError):
+            await until(lambda: specialising.snapshot()["ready"])
+            return specialising
+    msg = f"the process did not get ready in eighty seconds: {specialising.snapshot()}"
+    raise AssertionError(msg)
 
 
 @cluster_test()
