@@ -66,7 +66,7 @@ async def ready(scheduler: Any) -> Specialising:
     raise AssertionError(msg)
 
 
-@cluster_test()
+@cluster_test(timeout=110)
 async def test_an_answer_takes_over_in_the_middle_of_a_run(c, s, a, b):
     async with installed(c, s, **QUICK) as (handle, plugin):
         specialising = await ready(s)
@@ -90,7 +90,7 @@ async def test_an_answer_takes_over_in_the_middle_of_a_run(c, s, a, b):
     assert not alive(pid)
 
 
-@cluster_test()
+@cluster_test(timeout=110)
 async def test_a_graph_that_has_grown_is_asked_about_again(c, s, a, b):
     async with installed(c, s, **QUICK):
         specialising = await ready(s)
@@ -107,7 +107,7 @@ async def test_a_graph_that_has_grown_is_asked_about_again(c, s, a, b):
         await until(lambda: specialising.answer is None)
 
 
-@cluster_test()
+@cluster_test(timeout=110)
 async def test_delayed_tasks_are_specialised_to_as_well(c, s, a, b):
     async with installed(c, s, **QUICK):
         specialising = await ready(s)
@@ -122,7 +122,7 @@ async def test_delayed_tasks_are_specialised_to_as_well(c, s, a, b):
         assert await result == PRODUCT
 
 
-@cluster_test()
+@cluster_test(timeout=110)
 async def test_a_process_that_is_killed_is_started_again_and_the_run_goes_on(c, s, a, b):
     async with installed(c, s, **QUICK) as (handle, _):
         specialising = await ready(s)
@@ -140,7 +140,7 @@ async def test_a_process_that_is_killed_is_started_again_and_the_run_goes_on(c, 
     assert not alive(second)
 
 
-@cluster_test()
+@cluster_test(timeout=110)
 async def test_tasks_go_back_to_dask_where_it_does_best_alone(c, s, a, b):
     async with installed(c, s, **QUICK) as (handle, _):
         specialising = await ready(s)
@@ -162,7 +162,7 @@ async def test_tasks_go_back_to_dask_where_it_does_best_alone(c, s, a, b):
         assert (await handle.status())["specialising"]["requests"] > 1
 
 
-@cluster_test()
+@cluster_test(timeout=110)
 async def test_another_policy_ends_the_process(c, s, a, b):
     async with installed(c, s, **QUICK) as (handle, plugin):
         pid = plugin.specialising.pid
@@ -172,7 +172,7 @@ async def test_another_policy_ends_the_process(c, s, a, b):
         assert (await handle.status())["specialising"] is None
 
 
-@cluster_test()
+@cluster_test(timeout=110)
 async def test_it_can_be_switched_off(c, s, a, b):
     async with installed(c, s, policy="specialised", specialise=False) as (_, plugin):
         assert plugin.specialising is None
