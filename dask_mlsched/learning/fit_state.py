@@ -59,7 +59,14 @@ def load_state(path: Path, identity: Mapping[str, str]) -> dict[str, Any] | None
         return None
     except OSError as problem:
         raise _error(path, f"cannot be read ({problem.strerror})", "a state file") from None
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError):
+    except (
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        LookupError,  # what torch raises on a file of a few bytes
+    ):
         raise _error(path, "damaged, or no state file", f"format {FORMAT!r}") from None
     if not isinstance(whole, dict) or whole.get("format") != FORMAT:
         raise _error(path, "no state of a fit", f"format {FORMAT!r}")
