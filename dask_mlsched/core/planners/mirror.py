@@ -193,7 +193,8 @@ class Mirror:
         graph = self._picture.graph
         states = self.arrays["tasks"]["state"]
         for array in graph.dependencies[task]:
-            if states[array] != _COMPUTED:
+            # A task that has just been given another input may have to wait for it.
+            if states[array] != _COMPUTED and graph.state[array] == TaskState.COMPUTED:
                 self._make(array)
         if states[task] != _WAITING:
             return
