@@ -157,9 +157,10 @@ async def test_tasks_go_back_to_dask_where_it_does_best_alone(c, s, a, b):
         assert await result == PRODUCT
         assert (await handle.status())["specialising"]["arm"] == "stock"
         # The next graph is ours again.
+        second = product(c, name="second")
+        await until(lambda: specialising.snapshot()["requests"] > 1)
         await Event("second").set()
-        assert await product(c, name="second") == PRODUCT
-        assert (await handle.status())["specialising"]["requests"] > 1
+        assert await second == PRODUCT
 
 
 @cluster_test(timeout=110)
