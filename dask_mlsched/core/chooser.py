@@ -10,7 +10,6 @@ transfer time saved pays for (the ski-rental rule: Karlin et al., 1988).
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
@@ -228,12 +227,7 @@ class Chooser:
         waits_for = [d for d in graph.dependencies[successor] if d in device.in_flight]
         if graph.unfinished[successor] != 1 or len(waits_for) != 1:
             return None
-        until = min(
-            hold.until,
-            self._idle_from(device, now) + max(0.0, hold.saved_seconds),
-            now + self._settings.hold_limit,
-            math.inf if device.hold_until is None else device.hold_until,
-        )
+        until = min(hold.until, self._deadline(device, max(0.0, hold.saved_seconds), now))
         return replace(hold, until=until) if until > now else None
 
     def _tell_of_proposal(
@@ -397,10 +391,13 @@ class Chooser:
             return None
         successor, missing = found
         saved = device.copy_seconds(fewest - missing)
-        until = min(self._idle_from(device, now) + saved, now + self._settings.hold_limit)
-        if device.hold_until is not None:
-            until = min(until, device.hold_until)
+        until = self._deadline(device, saved, now)
         return HoldOption(until, successor, missing, saved) if until > now else None
+
+    def _deadline(self, device: Device, saved_seconds: float, now: float) -> float:
+        """Work out the latest end of a hold that saves so much copying."""
+        until = min(self._idle_from(device, now) + saved_seconds, now + self._settings.hold_limit)
+        return until if device.hold_until is None else min(until, device.hold_until)
 
     def _nearest_successor(
         self, device: Device, fewest: int, user_priority: float

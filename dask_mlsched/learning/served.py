@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Final
 
 from dask_mlsched.core import policies
 from dask_mlsched.core.network import Network
@@ -41,6 +42,9 @@ class Specialised(Generalist):
         super().__init__(network, name, may_hold=may_hold)
 
 
+_KINDS: Final = {"learned": Generalist, "specialised": Specialised}
+
+
 def make(name: str, seed: int) -> Policy | None:
     """Make a policy, learned or written by hand, from its name; None for `stock`.
 
@@ -51,8 +55,6 @@ def make(name: str, seed: int) -> Policy | None:
     """
     if name == "stock":
         return None
-    if name == Generalist().name:
-        return Generalist()
-    if name == Specialised().name:
-        return Specialised()
+    if name in _KINDS:
+        return _KINDS[name]()
     return policies.make(name, random.Random(seed))
