@@ -33,6 +33,9 @@ _TURNS: Final = STEP // 2
 #: Dask numbers submissions, and the tasks of each.
 _PLACES: Final = 2**20
 
+#: Levels are measured anew when such a part of all tasks is new: one in so many.
+_MEASURED: Final = 16
+
 _NOTHING: Final = np.zeros(0, np.int64)
 
 _POOLS: Final = np.dtype([("sources", np.int64), ("readers", np.int64)])
@@ -60,7 +63,8 @@ class Mirror:
         #: The task whose coming and going is being told, its worker and that one's row.
         self._sent: tuple[int, int, int] | None = None
         self._ranking = np.zeros(64, np.int64)
-        self._levels_known = 0
+        #: Tasks added since levels were measured.
+        self._added = 0
         #: Of each row of a worker: how many tasks are in flight.
         self._in_flight: list[int] = []
         self.rebuild()
@@ -93,7 +97,9 @@ class Mirror:
         self._slots = {worker: slot for slot, worker in enumerate(devices)}
         self._sent = None
         self._in_flight = [0] * workers
-        self._add(_readable(graph.dependencies, known))
+        order = _readable(graph.dependencies, known)
+        self._add(order)
+        self._measure_levels(order)
         for task in known:
             if graph.state[task] == TaskState.COMPUTED:
                 self._make(task)
@@ -140,8 +146,12 @@ class Mirror:
             self.arrays["order"][task] = self._order(graph.priority[task], 0)
         if not done:
             self.rebuild()
-        elif len(graph) > 1.5 * self._levels_known:
-            self._measure_levels()
+            return
+        self._added += len(new)
+        # Not for every task that is submitted: this goes over all that are known.
+        if self._added * _MEASURED >= len(graph):
+            known = (task for task in range(len(graph)) if graph.known(task))
+            self._measure_levels(_readable(graph.dependencies, known))
 
     def _add(self, tasks: Sequence[int]) -> bool:
         graph = self._picture.graph
@@ -156,17 +166,12 @@ class Mirror:
             np.array([self._order(graph.priority[task], 0) for task in tasks], np.int64),
             np.array([graph.prefix[task] for task in tasks], np.int64),
         )
-        self._measure_levels()
         return bool(added)
 
-    def _measure_levels(self) -> None:
-        """Work out how far each task is from the first and the last ones."""
-        self._levels_known = int(self.arrays["clock"]["known"][0])
-        graph = self._picture.graph
-        known = [task for task in range(len(graph)) if graph.known(task)]
-        features.measure_levels_of(
-            self._tables, np.array(_readable(graph.dependencies, known), np.int64)
-        )
+    def _measure_levels(self, order: Sequence[int]) -> None:
+        """Work out how far each task, in an order that can be run, is from the first and last."""
+        self._added = 0
+        features.measure_levels_of(self._tables, np.array(order, np.int64))
 
     def _order(self, priority: Priority, turn: int) -> int:
         """Make one number of a priority, which sorts as it does."""

@@ -103,3 +103,23 @@ def test_another_network_can_take_over_in_the_middle_of_a_run() -> None:
     assert policy.network is MOST_MISSING
     assert switched[: len(dag) // 2] == nearest[: len(dag) // 2]
     assert switched != nearest
+
+
+def test_tasks_submitted_one_by_one_do_not_each_go_over_all_that_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured: list[int] = []
+    measure = features.measure_levels_of
+    monkeypatch.setattr(
+        features,
+        "measure_levels_of",
+        lambda tables, tasks: (measured.append(len(tasks)), measure(tables, tasks)),
+    )
+    controller = Controller(Learned(FEWEST_MISSING), Settings(time_budget=100.0), lambda: 0.0)
+    controller.handle(ev.WorkerJoined(0.0, 0, 1, 100))
+    for task in range(200):
+        controller.handle(ev.GraphArrived(0.0, (ev.TaskSpec(task, (), (0, task, 0), 0),)))
+        controller.handle(ev.TaskReady(0.0, task))
+        controller.handle(ev.Decide(0.0))
+    assert 0 < len(measured)
+    assert sum(measured) < 20 * 200
