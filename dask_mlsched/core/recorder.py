@@ -9,8 +9,9 @@ from dask_mlsched.core import events as ev
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.controller import Controller, IllegalEvent
 from dask_mlsched.core.guard import PolicyGuard
+from dask_mlsched.core.network import Network
 from dask_mlsched.core.policies import Policy, Situation, propensity
-from dask_mlsched.core.trace import Decision, Header, Names, PolicySwitched
+from dask_mlsched.core.trace import Decision, Header, Names, NetworkServed, PolicySwitched
 from dask_mlsched.core.trace_codec import MAGIC, encode_frame
 from dask_mlsched.core.trace_rows import End, Readings, Record
 
@@ -58,9 +59,10 @@ class Recorder:
 
     #: What numbers stand for; without it they have no names.
     names: NameSource | None
-    #: Bytes written, and events in them or on their way there.
+    #: Bytes written, and events in them or on their way there; of these, tasks that began.
     nbytes: int
     events: int
+    begun: int
     #: Why recording stopped before the run did; None if it goes on or ended in order.
     truncated: str | None
     #: The error, if one was why.
@@ -70,12 +72,15 @@ class Recorder:
         self.names = None
         self.nbytes = 0
         self.events = 0
+        self.begun = 0
         self.truncated = None
         self.problem = None
         self._write = write
         self._limit = limit
         self._going_on = True
         self._records: list[Record] = []
+        #: What the policy decides by, as it was told last.
+        self._served: tuple[Network, bool] | None = None
         self._named_prefixes: set[int] = set()
         #: Of the event at hand.
         self._decisions: list[Decision] = []
@@ -94,6 +99,7 @@ class Recorder:
         if not self._going_on:
             return
         self.events += 1
+        self.begun += isinstance(event, ev.TaskStarted)
         records = self._records
         if self.names is not None and isinstance(event, ev.GraphArrived | ev.WorkerJoined):
             try:
@@ -144,6 +150,23 @@ class Recorder:
         """Record that another policy is asked from now on."""
         if self._going_on:
             self._records.append(PolicySwitched(policy))
+        # A replay makes it as it is configured, whatever the one before it decided by.
+        self._served = None
+
+    def decides_by(self, served: tuple[Network, bool] | None) -> None:
+        """Record the network that the policy decides by, if it is another than before.
+
+        Parameters
+        ----------
+        served
+            And whether HOLD may be chosen; None for a policy without a network.
+        """
+        if served is None or not self._going_on:
+            return
+        last = self._served
+        if last is None or served[0] is not last[0] or served[1] != last[1]:
+            self._served = served
+            self._records.append(NetworkServed.of(served[0], may_hold=served[1]))
 
     def _names_in(self, event: ev.GraphArrived | ev.WorkerJoined, names: NameSource) -> Names:
         if isinstance(event, ev.WorkerJoined):
@@ -224,6 +247,9 @@ class RecordedController(Controller):
 
     def handle(self, event: ev.Event) -> list[ev.Instruction]:
         """Take in one event, and record it if it was legal; see `Controller.handle`."""
+        if type(event) is ev.Decide and (guard := self.chooser.guard) is not None:
+            # Asked here, since whoever changes it knows nothing of recordings.
+            self.recorder.decides_by(getattr(guard.policy, "serves", None))
         try:
             instructions = super().handle(event)
         except IllegalEvent:

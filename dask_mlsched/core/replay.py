@@ -1,8 +1,9 @@
 """Gives a trace's events to a new controller: it says the same again, exactly.
 
-All that a controller decides by is in the trace: the events, its settings with their seed, and
-what its stopwatch showed, by which a policy may have been found too slow. The policy is made anew,
-and has to be one that does the same when it is asked the same: seeded, and without a clock.
+All that a controller decides by is in the trace: the events, its settings with their seed, what
+its stopwatch showed, by which a policy may have been found too slow, and the networks that were
+served. The policy is made anew, and has to be one that does the same when it is asked the same:
+seeded, and without a clock.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import TypeAlias
 from dask_mlsched.core import events as ev
 from dask_mlsched.core import policies
 from dask_mlsched.core.controller import Controller, IllegalEvent
+from dask_mlsched.core.guard import PolicyGuard
 from dask_mlsched.core.policies import Policy
 from dask_mlsched.core.recorder import NANOSECOND
-from dask_mlsched.core.trace import PolicySwitched, Step, Trace
+from dask_mlsched.core.trace import NetworkServed, PolicySwitched, Step, Trace
 
 #: Makes a policy from its configured name and a seed; None leaves every choice to Dask's order.
 MakePolicy: TypeAlias = Callable[[str, int], Policy | None]
@@ -100,6 +102,8 @@ def _steps(
     for entry in trace.entries:
         if isinstance(entry, PolicySwitched):
             controller.chooser.set_policy(make(entry.policy, settings.seed))
+        elif isinstance(entry, NetworkServed):
+            _serve(controller.chooser.guard, entry)
         elif isinstance(entry, Step):
             stopwatch.set(entry.readings)
             try:
@@ -108,3 +112,13 @@ def _steps(
                 msg = f"an event of the trace does not fit what was said in the replay: {error}"
                 raise ReplayError(msg) from error
             yield entry.instructions, replayed
+
+
+def _serve(guard: PolicyGuard | None, entry: NetworkServed) -> None:
+    """Have the policy decide by a network of the trace, if it is one that takes networks.
+
+    Whoever replays a trace with another policy asks what that one would have said.
+    """
+    serve = getattr(guard.policy, "serve", None) if guard is not None else None
+    if serve is not None:
+        serve(entry.network, may_hold=entry.may_hold)

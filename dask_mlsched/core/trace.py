@@ -8,18 +8,24 @@ measured. `recorder` makes traces, `trace_codec` turns them into bytes and back.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
+
+import numpy as np
 
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.dag import Dag
 from dask_mlsched.core.measured import MeasuredGraph
+from dask_mlsched.core.network import InvalidNetworkError, Network, check
 from dask_mlsched.core.policies import Situation
 
 FORMAT: Final = "mlsched-trace"
-VERSION: Final = 1
+#: 2 since traces tell of networks; what is in one of version 1 means the same in both.
+VERSION: Final = 2
+READABLE: Final = (1, 2)
 
 
 class TraceError(ValueError):
@@ -55,6 +61,49 @@ class PolicySwitched:
     """From here on, another policy was asked."""
 
     policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkServed:
+    """From here on, the policy decided by this network: it is in no model file for sure."""
+
+    #: Of each array of a `Network`, in their order: shape, and its float32 numbers, little-endian
+    #: and in base64.
+    arrays: tuple[tuple[tuple[int, ...], str], ...]
+    may_hold: bool
+
+    @classmethod
+    def of(cls, network: Network, *, may_hold: bool) -> Self:
+        """Write a network down."""
+        return cls(
+            tuple(
+                (array.shape, base64.b64encode(array.astype("<f4").tobytes()).decode())
+                for array in network
+            ),
+            may_hold,
+        )
+
+    @property
+    def network(self) -> Network:
+        """The network again, bit for bit.
+
+        Raises
+        ------
+        TraceError
+            If it is none.
+        """
+        try:
+            network = Network(
+                *(
+                    np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32).reshape(shape)
+                    for shape, text in self.arrays
+                )
+            )
+            check(network)
+        except (TypeError, ValueError, InvalidNetworkError) as error:
+            msg = f"a network of the trace cannot be used ({error}); who wrote it?"
+            raise TraceError(msg) from None
+        return network
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +171,7 @@ class Fetch:
         return sum(nbytes for _, nbytes in self.arrays)
 
 
-Entry: TypeAlias = Names | PolicySwitched | Step
+Entry: TypeAlias = Names | PolicySwitched | NetworkServed | Step
 
 
 @dataclass(frozen=True, slots=True)

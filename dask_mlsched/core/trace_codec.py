@@ -1,6 +1,6 @@
 """Traces as bytes, and back.
 
-A trace is a line that says what it is, `mlsched-trace 1`, and then frames::
+A trace is a line that says what it is, `mlsched-trace 2`, and then frames::
 
     frame = length of the payload, CRC-32 of the length and the payload (both 4 bytes, big endian),
             payload: a JSON list of rows, compressed with zlib
@@ -24,11 +24,13 @@ from dask_mlsched.core import events as ev
 from dask_mlsched.core import trace_rows
 from dask_mlsched.core.trace import (
     FORMAT,
+    READABLE,
     VERSION,
     Decision,
     Entry,
     Header,
     Names,
+    NetworkServed,
     PolicySwitched,
     Step,
     Trace,
@@ -37,6 +39,8 @@ from dask_mlsched.core.trace import (
 from dask_mlsched.core.trace_rows import EVENTS, INSTRUCTIONS, End, Readings, Record
 
 MAGIC: Final = f"{FORMAT} {VERSION}\n".encode()
+#: How traces begin that can be read; all of these are of one length.
+_MAGICS: Final = tuple(f"{FORMAT} {version}\n".encode() for version in READABLE)
 _FRAME_START: Final = struct.Struct(">II")
 
 #: A higher level of compression takes thrice as long for a fifth less.
@@ -112,17 +116,17 @@ def decode(data: bytes) -> Trace:
 
 
 def _check_magic(data: bytes) -> None:
-    if data.startswith(MAGIC):
+    if data.startswith(_MAGICS):
         return
     # The shortest beginning of a trace that somebody could have cut.
-    if MAGIC.startswith(data):
+    if any(magic.startswith(data) for magic in _MAGICS):
         msg = "the trace is cut in its first line, and nothing is left of it; record the run again"
         raise TraceError(msg)
     line = data[: len(MAGIC) + 10].partition(b"\n")[0]
     name, _, version = line.partition(b" ")
     if name == FORMAT.encode() and version.isdigit():
         msg = (
-            f"the trace has version {int(version)}; expected {VERSION}: "
+            f"the trace has version {int(version)}; expected {' or '.join(map(str, READABLE))}: "
             "read it with the version of dask-mlsched that wrote it"
         )
         raise TraceError(msg)
@@ -163,7 +167,7 @@ def _entries(records: Iterable[Any]) -> Iterator[Entry]:
     groups: list[tuple[Any, list[Any]]] = []
     for record in records:
         kind = type(record)
-        if kind in EVENTS or kind in (Names, PolicySwitched):
+        if kind in EVENTS or kind in (Names, PolicySwitched, NetworkServed):
             groups.append((record, []))
         elif kind in _OUTCOMES and groups and type(groups[-1][0]) in EVENTS:
             groups[-1][1].append(record)

@@ -20,6 +20,7 @@ from dask_mlsched.core.trace import (
     Decision,
     Header,
     Names,
+    NetworkServed,
     PolicySwitched,
     TraceError,
 )
@@ -41,14 +42,25 @@ class End:
 
 #: What stands in a row. Decisions, readings and instructions belong to the event before them.
 Record: TypeAlias = (
-    Header | Names | PolicySwitched | ev.Event | Decision | Readings | ev.Instruction | End
+    Header
+    | Names
+    | PolicySwitched
+    | NetworkServed
+    | ev.Event
+    | Decision
+    | Readings
+    | ev.Instruction
+    | End
 )
 
 EVENTS: Final = frozenset(get_args(ev.Event))
 INSTRUCTIONS: Final = frozenset(get_args(ev.Instruction))
 _CLASSES: Final[dict[str, type]] = {
     kind.__name__: kind
-    for kind in (*EVENTS, *INSTRUCTIONS, Header, Names, PolicySwitched, Decision, Readings, End)
+    for kind in (
+        *(*EVENTS, *INSTRUCTIONS, Header, Names, PolicySwitched, NetworkServed),
+        *(Decision, Readings, End),
+    )
 }
 
 

@@ -8,19 +8,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from core.golden_traces import CASES
 from core.graphs import gemm, random_graph, tree, wavefront
+from core.networks import random_network
 from core.recorded import RecordedDask
 from core.scripted import Scripted, first
 from core.test_controller_machine import ControllerMachine
 from dask_mlsched.core import events as ev
+from dask_mlsched.core import features
+from dask_mlsched.core.planners.learned import Learned
 from dask_mlsched.core.policies import NAMES, GreedyHold, Policy, Situation
 from dask_mlsched.core.replay import ReplayError, by_name, replay, verify
-from dask_mlsched.core.trace import Trace
+from dask_mlsched.core.scores import FEWEST_MISSING
+from dask_mlsched.core.trace import NetworkServed, Trace
 
 
 def a_run(policy: Policy | None, graph: Any, *, limit: int | None = 60, **settings: Any) -> Any:
@@ -167,6 +172,68 @@ def test_a_policy_switched_in_the_middle_is_switched_again():
 
     verify(trace, make)
     assert asked == [("random", 0), ("greedy-hold", 0), ("stock", 0)]
+
+
+def as_configured(name: str, seed: int) -> Policy | None:
+    """Make what a scheduler does that knows nothing of other networks."""
+    return Learned(FEWEST_MISSING, name) if name == "learned" else by_name(name, seed)
+
+
+def with_networks_swapped(seed: int, graph: Any) -> RecordedDask:
+    """Run under one random network, and go on under others, as with a specialist's answers."""
+    rng = np.random.default_rng(seed)
+    policy = Learned(random_network(rng, features.COUNT, (3, 2)))
+    dask = a_run(policy, graph, limit=60, seed=seed, validate=False)
+    for may_hold in (True, False, True):
+        dask.decide()
+        dask.advance((dask.next_time() or 0.0) + 1.0)
+        policy.serve(random_network(rng, features.COUNT, (3, 2)), may_hold=may_hold)
+    dask.run()
+    assert isinstance(dask, RecordedDask)
+    return dask
+
+
+@given(
+    seed=st.integers(0, 99),
+    graph=st.one_of(
+        st.builds(lambda s: random_graph(random.Random(s), 25), st.integers(0, 99)),
+        st.builds(gemm, st.integers(2, 3)),
+        st.builds(wavefront, st.integers(2, 4)),
+    ),
+)
+@settings(max_examples=30, deadline=None)
+def test_a_run_with_networks_swapped_is_replayed_exactly(seed: int, graph: Any):
+    verify(said(with_networks_swapped(seed, graph)), as_configured)
+
+
+def test_without_its_networks_such_a_run_is_another_one():
+    trace = said(with_networks_swapped(0, gemm(3)))
+    served = [e for e in trace.entries if isinstance(e, NetworkServed)]
+    assert [each.may_hold for each in served] == [True, True, False, True]
+    without = tuple(e for e in trace.entries if not isinstance(e, NetworkServed))
+    with pytest.raises(ReplayError):
+        verify(replace(trace, entries=without), as_configured)
+
+
+def test_a_network_is_told_again_when_its_policy_is_switched_to_again():
+    network = random_network(np.random.default_rng(1), features.COUNT, (0, 0))
+    dask = a_run(Learned(network), gemm(3))
+    dask.decide()
+    dask.advance(2.0)
+    dask.controller.chooser.set_policy(Learned(network))
+    dask.recorder.policy_switched("learned")
+    dask.run()
+    trace = said(dask)
+    assert sum(isinstance(each, NetworkServed) for each in trace.entries) == 2
+    verify(trace, as_configured)
+
+
+def test_networks_mean_nothing_to_a_policy_that_takes_none():
+    dask = a_run(Learned(FEWEST_MISSING), gemm(2))
+    dask.run()
+    trace = said(dask)
+    with pytest.raises(ReplayError):
+        verify(trace, lambda name, seed: by_name("random", 3))
 
 
 def test_the_golden_runs_with_losses_are_replayed(monkeypatch: pytest.MonkeyPatch):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
+from core.networks import random_network
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.policies import Candidate, Situation
@@ -11,9 +15,11 @@ from dask_mlsched.core.trace import (
     Fetch,
     Header,
     Names,
+    NetworkServed,
     PolicySwitched,
     Step,
     Trace,
+    TraceError,
 )
 
 HEADER = Header("1.2.3", 0.0, "greedy", "manage", Settings())
@@ -79,3 +85,28 @@ def test_the_graph_is_put_together_from_names_and_events():
     assert (dag.name, dag.keys, dag.prefixes) == ("trace", ("x",), ("load",))
     assert (dag.nbytes.tolist(), dag.seconds.tolist()) == ([80], [0.5])
     assert Trace(HEADER, entries).dag("mine").name == "mine"
+
+
+@pytest.mark.parametrize("hidden", [(0, 0), (3, 2)])
+def test_a_network_comes_back_bit_for_bit(hidden: tuple[int, int]):
+    network = random_network(np.random.default_rng(0), 5, hidden)
+    again = NetworkServed.of(network, may_hold=True).network
+    for before, after in zip(network, again, strict=True):
+        assert before.dtype == after.dtype == np.float32
+        np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        (),
+        (((1,), "AAAA"),) * 9,
+        (((1,), "?"),) * 9,
+        (((2,), "AACAPw=="),) * 9,
+        tuple((a.shape, "AACAfw==" * a.size) for a in random_network(np.random.default_rng(0), 1)),
+    ],
+)
+def test_what_is_no_network_is_one_clear_error(arrays: tuple[tuple[tuple[int, ...], str], ...]):
+    with pytest.raises(TraceError, match="a network of the trace cannot be used") as caught:
+        _ = NetworkServed(arrays, True).network
+    assert "\n" not in str(caught.value)

@@ -61,6 +61,11 @@ class Learned(BasePlanner):
         """What it decides by now."""
         return self._serving.network
 
+    @property
+    def serves(self) -> tuple[Network, bool]:
+        """What it decides by now, and whether HOLD may be chosen; recordings tell of it."""
+        return self._serving.network, self._serving.may_hold
+
     def serve(self, network: Network, *, may_hold: bool) -> None:
         """Decide by another network from the next decision on, as do all made by `fresh`."""
         self._serving.network, self._serving.may_hold = network, may_hold
