@@ -10,6 +10,7 @@ is one, and whatever goes wrong, the generalist decides.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -21,13 +22,16 @@ from dask_mlsched.core.message_frame import Frame, FrameError
 from dask_mlsched.core.network import Network
 from dask_mlsched.core.planners.learned import Learned
 from dask_mlsched.extension.graph_request import Estimates, Pressed, collect
-from dask_mlsched.extension.specialist_process import COMMAND, SpecialistProcess
+from dask_mlsched.extension.side_process import SideProcess
 from dask_mlsched.extension.translator import Translator
 
 if TYPE_CHECKING:
     from distributed.scheduler import Scheduler
 
 logger = logging.getLogger("dask_mlsched")
+
+#: By the module's name: this layer does not import that one.
+COMMAND: Final = (sys.executable, "-m", "dask_mlsched.learning.specialist")
 
 Why: TypeAlias = Literal["graph", "sizes", "bandwidth"]
 
@@ -124,7 +128,7 @@ class Specialising:
         #: Tasks that had arrived at the last look.
         self._seen = 0
         self._asked: _Asked | None = None
-        self._process: SpecialistProcess | None = None
+        self._process: SideProcess | None = None
         self._start()
 
     # The process
@@ -132,7 +136,7 @@ class Specialising:
     def _start(self) -> None:
         self._ready = False
         try:
-            self._process = SpecialistProcess(self._hear, self._ended, self._command)
+            self._process = SideProcess("specialist", self._command, self._hear, self._ended)
         except OSError as error:
             self._failed(f"the specialist's process cannot be started: {error}")
 
@@ -222,7 +226,7 @@ class Specialising:
 
     def _ask(
         self,
-        process: SpecialistProcess,
+        process: SideProcess,
         scheduler: Scheduler,
         controller: Controller,
         translator: Translator,

@@ -1,4 +1,4 @@
-"""The specialist's process, as the scheduler holds it: heard, killed, ended, and nothing left."""
+"""A process beside the scheduler, as that holds it: heard, killed, ended, and nothing left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dask_mlsched.core.message_frame import Frame
-from dask_mlsched.extension.specialist_process import SpecialistProcess
+from dask_mlsched.extension.side_process import SideProcess
 from live_scheduler import until
 
 #: Sends back every frame that it gets.
@@ -31,8 +31,8 @@ class Made:
     def __init__(self, code: str) -> None:
         self.heard: list[Frame] = []
         self.ended: list[str] = []
-        self.process = SpecialistProcess(
-            self.heard.append, self.ended.append, (sys.executable, "-c", code)
+        self.process = SideProcess(
+            "tested", (sys.executable, "-c", code), self.heard.append, self.ended.append
         )
 
 
@@ -44,13 +44,13 @@ def alive(pid: int) -> bool:
     return True
 
 
-def specialist_threads() -> list[threading.Thread]:
-    return [each for each in threading.enumerate() if "mlsched-specialist" in each.name]
+def own_threads() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if "mlsched-tested" in each.name]
 
 
 def run(scenario: Callable[[], Any]) -> None:
     asyncio.run(scenario())
-    assert specialist_threads() == []
+    assert own_threads() == []
 
 
 def test_what_it_answers_is_heard_in_the_event_loop() -> None:

@@ -1,7 +1,7 @@
-"""The process that specialises: started, asked, heard and ended, without waiting in the event loop.
+"""A process beside the scheduler: started, asked, heard and ended, without waiting for it.
 
-Two threads do what may wait: one writes the newest request, the other reads answers and hands them
-to the event loop. Both end with the process.
+What it does would take too long in the event loop. Two threads do what may wait: one writes the
+newest request, the other reads answers and hands them to the event loop. Both end with the process.
 """
 
 from __future__ import annotations
@@ -10,16 +10,12 @@ import asyncio
 import contextlib
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from dask_mlsched.core import message_frame
 from dask_mlsched.core.message_frame import Frame, FrameError
-
-#: By the module's name: this layer does not import that one.
-COMMAND: Final = (sys.executable, "-m", "dask_mlsched.learning.specialist")
 
 #: One thread is meant to be all that it takes of the machine.
 _SINGLE: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -28,19 +24,21 @@ _SINGLE: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_
 _GONE: Final = 10.0
 
 
-class SpecialistProcess:
+class SideProcess:
     """One process, from its start to its end.
 
     Made in an event loop, which is where what it says is heard. After `close` nothing is heard.
 
     Parameters
     ----------
+    name
+        Of its threads, for people.
+    command
+        What to run.
     hear
         Called with every frame that comes back.
     ended
         Called with how it ended, if it does so by itself.
-    command
-        What to run.
 
     Raises
     ------
@@ -50,9 +48,10 @@ class SpecialistProcess:
 
     def __init__(
         self,
+        name: str,
+        command: Sequence[str],
         hear: Callable[[Frame], None],
         ended: Callable[[str], None],
-        command: Sequence[str] = COMMAND,
     ) -> None:
         self._hear = hear
         self._ended = ended
@@ -69,8 +68,8 @@ class SpecialistProcess:
             env={**os.environ, **_SINGLE},
         )
         self._threads = [
-            threading.Thread(target=target, name=f"mlsched-specialist-{name}", daemon=True)
-            for name, target in (("read", self._read), ("write", self._write))
+            threading.Thread(target=target, name=f"mlsched-{name}-{what}", daemon=True)
+            for what, target in (("read", self._read), ("write", self._write))
         ]
         for thread in self._threads:
             thread.start()
