@@ -86,8 +86,15 @@ class MeasuredGraph:
         self._known[spec.task] = task
         self._tasks.append(task)
 
-    def dag(self, name: str, *, estimate: bool) -> Dag:
-        """Build the DAG of all tasks that ever were, in Dask's order; see `Trace.dag`."""
+    def dag(self, name: str, *, estimate: bool, as_run: bool = False) -> Dag:
+        """Build the DAG of all tasks that ever were, in Dask's order; see `Trace.dag`.
+
+        Parameters
+        ----------
+        as_run
+            Whether what was there without being computed in this run is `given`, whatever it was
+            made of: otherwise only what is not known to be made of anything.
+        """
         nbytes, seconds = self._estimates()
         keys = self._unique_keys()
         kept_by_client = self._kept_by_client()
@@ -100,7 +107,7 @@ class MeasuredGraph:
                 DagTask(
                     keys[task],
                     # A dependency without figures came after the task had run.
-                    [keys[dep] for dep in task.dependencies if dep in kept],
+                    [] if given else [keys[dep] for dep in task.dependencies if dep in kept],
                     nbytes(task),
                     0.0 if given else seconds(task),
                     self._prefix.get(task.prefix, str(task.prefix)),
@@ -108,7 +115,11 @@ class MeasuredGraph:
                     given=given,
                 )
                 for task in there
-                for given in [seconds.lacks(task.prefix) and _came_from_nowhere(task)]
+                for given in [
+                    _was_there(task)
+                    if as_run
+                    else seconds.lacks(task.prefix) and _came_from_nowhere(task)
+                ]
             ],
         )
 
@@ -200,6 +211,11 @@ class _Seconds:
         return self._fits[prefix]
 
 
+def _was_there(task: _Task) -> bool:
+    """Tell whether an array appeared that no task of the run made."""
+    return task.nbytes is not None and task.seconds is None
+
+
 def _came_from_nowhere(task: _Task) -> bool:
-    """Tell whether an array appeared that no task of the run made, and that reads nothing."""
-    return task.nbytes is not None and task.seconds is None and not task.dependencies
+    """Tell whether such an array reads nothing, either."""
+    return _was_there(task) and not task.dependencies

@@ -47,6 +47,7 @@ def taken(trace: Trace, name: str = "trace") -> Taken:
 
     Tasks that Dask sent off by itself count as well. Of a task that was sent several times, the
     last time counts. One that never made its array is not in the DAG, nor are decisions about it.
+    What an earlier run left behind, as persisted arrays are, is `given`.
     """
     graph = MeasuredGraph()
     workers: dict[int, int] = {}
@@ -88,7 +89,7 @@ def taken(trace: Trace, name: str = "trace") -> Taken:
             candidates = choice.situation.candidates
             if choice.chosen is not None and choice.chosen < len(candidates):
                 chances[candidates[choice.chosen].task] = choice.propensity or 1.0
-    dag = graph.dag(name, estimate=False)
+    dag = graph.dag(name, estimate=False, as_run=True)
     place = {key: at for at, key in enumerate(dag.keys)}
     number = {turn: place[key] for turn, key in enumerate(graph.keys()) if key in place}
     return Taken(

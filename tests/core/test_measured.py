@@ -173,6 +173,28 @@ def test_an_array_that_appeared_but_reads_something_is_computed():
     assert dag.given.tolist() == [True, False]
 
 
+def test_as_it_was_run_what_an_earlier_run_left_behind_is_given():
+    graph = MeasuredGraph()
+    specs = (ev.TaskSpec(0, (), (0,)), ev.TaskSpec(1, (0,), (1,)), ev.TaskSpec(2, (1,), (2,)))
+    graph.handle(ev.GraphArrived(0.0, specs))
+    graph.handle(ev.ArrayAppeared(0.0, 1, 6, (0,)))
+    graph.handle(ev.TaskFinished(1.0, 2, 7, 0.5))
+    dag = graph.dag("x", estimate=False, as_run=True)
+    # What it was made of is gone, and its own prefix takes time.
+    assert figures(dag) == {"1": (6, 0.0), "2": (7, 0.5)}
+    assert dag.given.tolist() == [True, False]
+    assert inputs(dag) == {"1": [], "2": ["1"]}
+
+
+def test_as_it_was_run_what_was_lost_and_made_again_is_computed():
+    graph = MeasuredGraph()
+    graph.handle(ev.GraphArrived(0.0, (ev.TaskSpec(0, (), (0,)),)))
+    graph.handle(ev.ArrayAppeared(0.0, 0, 6, (0,)))
+    graph.handle(ev.ArrayReleased(1.0, 0))
+    graph.handle(ev.TaskFinished(2.0, 0, 6, 0.5))
+    assert not graph.dag("x", estimate=False, as_run=True).given.any()
+
+
 def test_a_number_that_is_used_again_is_another_task():
     dask = recorded("a:5", wanted=["a"])
     dask.run()
