@@ -53,6 +53,8 @@ class Request:
     #: That the search may take.
     seconds: float
     seed: int
+    #: The generalist to begin at; None for the one that ships.
+    start: Network | None = None
 
     def frame(self) -> Frame:
         """Put it into a frame; names of tasks are left out, and prefixes become numbers."""
@@ -83,6 +85,8 @@ class Request:
             "wanted": dag.wanted,
             "given": dag.given,
         }
+        if self.start is not None:
+            arrays |= {_START + name: array for name, array in self.start._asdict().items()}
         return Frame(REQUEST, fields, arrays)
 
     @classmethod
@@ -105,6 +109,11 @@ class Request:
             machine, settings = _machine(frame.fields), _settings(frame.fields)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _error(f"no machine and settings ({error})", "those of a run") from None
+        start = {
+            name.removeprefix(_START): array
+            for name, array in frame.arrays.items()
+            if name.startswith(_START)
+        }
         return cls(
             int(frame.number("number")),
             dag,
@@ -114,6 +123,7 @@ class Request:
             objective,  # type: ignore[arg-type]  # one of them, as seen above
             float(frame.number("seconds")),
             int(frame.number("seed")),
+            network_of(start) if start else None,
         )
 
 
@@ -157,11 +167,7 @@ class Answer:
             If anything is missing, or the network is none.
         """
         arm = _arm(frame.text("arm"))
-        try:
-            network = Network(**frame.arrays)
-            check(network)
-        except (TypeError, InvalidNetworkError) as error:
-            raise _error(f"no network ({error})", "its nine arrays") from None
+        network = network_of(frame.arrays)
         told = frame.fields.get("foretold")
         foretold: dict[Arm, tuple[float, int]] = {}
         for name, figures in told.items() if isinstance(told, dict) else ():
@@ -196,6 +202,26 @@ _SETTINGS: Final = (
 
 #: The rules that simulated runs know.
 _EVICTIONS: Final = ("lru", "luf", "next-use")
+
+
+#: Before the names of the arrays of the network to begin at.
+_START: Final = "start_"
+
+
+def network_of(arrays: Mapping[str, np.ndarray[Any, Any]]) -> Network:
+    """Make the network of a frame's arrays, and refuse what nothing should be decided by.
+
+    Raises
+    ------
+    FrameError
+        If they are none.
+    """
+    try:
+        network = Network(**arrays)
+        check(network)
+    except (TypeError, InvalidNetworkError) as error:
+        raise _error(f"no network ({error})", "its nine arrays") from None
+    return network
 
 
 def _dag(frame: Frame) -> Dag:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from dask_mlsched.config import Config
@@ -249,7 +249,7 @@ class Specialising:
         known = pressed.bandwidth is not None
         self._asked = _Asked(self.requests, now, self._arrived, estimates, known)
         self.requests += 1
-        process.ask(request.frame())
+        process.ask(replace(request, start=self._generalist).frame())
 
     # What it hears
 

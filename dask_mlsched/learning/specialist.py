@@ -106,7 +106,7 @@ def _answer(
         request.machine,
         request.settings,
         request.order,
-        start,
+        start if request.start is None else request.start,
         expired=lambda: clock() - began >= request.seconds or waiting(),
         rng=np.random.default_rng(request.seed),
         objective=request.objective,

@@ -50,6 +50,24 @@ def test_a_request_comes_over_as_it_was(tasks: list[DagTask]) -> None:
     assert (got.number, got.objective, got.seconds, got.seed) == (3, "bytes", 1.5, 7)
 
 
+def test_a_network_to_begin_at_comes_over_and_none_is_none() -> None:
+    network = random_network(np.random.default_rng(0), 5, (3, 2))
+    asked = request_for(Dag.build("none", []), start=network)
+    got = Request.from_frame(sent(asked.frame())).start
+    assert got is not None
+    for name, array in network._asdict().items():
+        np.testing.assert_array_equal(getattr(got, name), array)
+    assert Request.from_frame(sent(replace(asked, start=None).frame())).start is None
+
+
+def test_a_network_to_begin_at_that_is_none_is_refused() -> None:
+    network = random_network(np.random.default_rng(0), 5, (3, 2))
+    frame = request_for(Dag.build("none", []), start=network).frame()
+    without = {name: array for name, array in frame.arrays.items() if name != "start_w2"}
+    with pytest.raises(FrameError, match="no network"):
+        Request.from_frame(replace(frame, arrays=without))
+
+
 def test_a_machine_without_limits_comes_over() -> None:
     asked = request_for(Dag.build("none", []), machine=Machine(None))
     assert Request.from_frame(sent(asked.frame())).machine == Machine(None)

@@ -16,11 +16,13 @@ import pytest
 
 from core.recorded_simulations import MACHINE_LIMIT, block_product
 from core.rollouts import COPY
+from dask_mlsched.core import features
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.costs import Costs
 from dask_mlsched.core.graph_message import ANSWER, FAILED, READY, Answer, Request
 from dask_mlsched.core.machine import Machine
 from dask_mlsched.core.message_frame import Frame, FrameError, encode, read
+from dask_mlsched.core.network import linear
 from dask_mlsched.learning.specialist import serve
 
 
@@ -50,6 +52,15 @@ def test_it_answers_at_once_and_when_time_is_up() -> None:
     assert (last.number, last.final) == (5, True)
     assert last.evaluations - first.evaluations == 8
     assert last.foretold[last.arm] <= first.foretold[first.arm]
+
+
+def test_it_begins_at_the_network_that_it_is_given() -> None:
+    shy = linear(np.zeros(features.COUNT))
+    told = [
+        Answer.from_frame(served(encode(asked.frame()))[1]).foretold["generalist"]
+        for asked in (request(), replace(request(), start=shy))
+    ]
+    assert told[0] != told[1]
 
 
 def test_a_newer_request_ends_the_search() -> None:
