@@ -3,7 +3,8 @@
 All figures are shares, counts in logarithms or flags, so that one network serves any size of task,
 device and graph. A row is filled from the indexes that are kept up to date anyway: it costs time
 for the task's own inputs and dependents (at most `LOOKED_AT` of each), never for all parked tasks.
-Below, M is the device memory limit, and "missing" is what the worker does not have resident.
+Below, M is the device memory limit, "missing" is what the worker does not have resident, and for
+"Dask's order" another one may stand: the guide of `Served`.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def describe(t: Tables, worker: int) -> int:
 
 @compiled
 def _distance(t: Tables, first: int, task: int) -> float:
-    steps = max(0, t.order[task] - t.order[first]) / STEP
+    steps = max(0, t.guide[task] - t.guide[first]) / STEP
     return math.log(1.0 + steps) / math.log(2.0 + t.clock[0].known)
 
 

@@ -9,8 +9,8 @@ from dask_mlsched.core import events as ev
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.controller import Controller, IllegalEvent
 from dask_mlsched.core.guard import PolicyGuard
-from dask_mlsched.core.network import Network
 from dask_mlsched.core.policies import Policy, Situation, propensity
+from dask_mlsched.core.served import Served
 from dask_mlsched.core.trace import Decision, Header, Names, NetworkServed, PolicySwitched
 from dask_mlsched.core.trace_codec import MAGIC, encode_frame
 from dask_mlsched.core.trace_rows import End, Readings, Record
@@ -80,7 +80,7 @@ class Recorder:
         self._going_on = True
         self._records: list[Record] = []
         #: What the policy decides by, as it was told last.
-        self._served: tuple[Network, bool] | None = None
+        self._served: Served | None = None
         self._named_prefixes: set[int] = set()
         #: Of the event at hand.
         self._decisions: list[Decision] = []
@@ -153,20 +153,12 @@ class Recorder:
         # A replay makes it as it is configured, whatever the one before it decided by.
         self._served = None
 
-    def decides_by(self, served: tuple[Network, bool] | None) -> None:
-        """Record the network that the policy decides by, if it is another than before.
-
-        Parameters
-        ----------
-        served
-            And whether HOLD may be chosen; None for a policy without a network.
-        """
-        if served is None or not self._going_on:
+    def decides_by(self, served: Served | None) -> None:
+        """Record what the policy decides by, if it is another than before; None for no network."""
+        if served is None or served is self._served or not self._going_on:
             return
-        last = self._served
-        if last is None or served[0] is not last[0] or served[1] != last[1]:
-            self._served = served
-            self._records.append(NetworkServed.of(served[0], may_hold=served[1]))
+        self._served = served
+        self._records.append(NetworkServed.of(served))
 
     def _names_in(self, event: ev.GraphArrived | ev.WorkerJoined, names: NameSource) -> Names:
         if isinstance(event, ev.WorkerJoined):

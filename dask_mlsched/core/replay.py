@@ -121,4 +121,5 @@ def _serve(guard: PolicyGuard | None, entry: NetworkServed) -> None:
     """
     serve = getattr(guard.policy, "serve", None) if guard is not None else None
     if serve is not None:
-        serve(entry.network, may_hold=entry.may_hold)
+        served = entry.served
+        serve(served.network, may_hold=served.may_hold, guide=served.guide)

@@ -21,6 +21,7 @@ from dask_mlsched.core.dag import Dag
 from dask_mlsched.core.measured import MeasuredGraph
 from dask_mlsched.core.network import InvalidNetworkError, Network, check
 from dask_mlsched.core.policies import Situation
+from dask_mlsched.core.served import Served
 
 FORMAT: Final = "mlsched-trace"
 #: 2 since traces tell of networks; what is in one of version 1 means the same in both.
@@ -71,21 +72,25 @@ class NetworkServed:
     #: and in base64.
     arrays: tuple[tuple[tuple[int, ...], str], ...]
     may_hold: bool
+    #: Tasks in the order that the network was shown; none for Dask's order.
+    guide: tuple[int, ...]
 
     @classmethod
-    def of(cls, network: Network, *, may_hold: bool) -> Self:
-        """Write a network down."""
+    def of(cls, served: Served) -> Self:
+        """Write it down."""
+        guide = served.guide or {}
         return cls(
             tuple(
                 (array.shape, base64.b64encode(array.astype("<f4").tobytes()).decode())
-                for array in network
+                for array in served.network
             ),
-            may_hold,
+            served.may_hold,
+            tuple(sorted(guide, key=guide.__getitem__)),
         )
 
     @property
-    def network(self) -> Network:
-        """The network again, bit for bit.
+    def served(self) -> Served:
+        """The same again, its network bit for bit.
 
         Raises
         ------
@@ -103,7 +108,8 @@ class NetworkServed:
         except (TypeError, ValueError, InvalidNetworkError) as error:
             msg = f"a network of the trace cannot be used ({error}); who wrote it?"
             raise TraceError(msg) from None
-        return network
+        guide = {task: place for place, task in enumerate(self.guide)}
+        return Served(network, self.may_hold, guide or None)
 
 
 @dataclass(frozen=True, slots=True)

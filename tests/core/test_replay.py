@@ -187,7 +187,9 @@ def with_networks_swapped(seed: int, graph: Any) -> RecordedDask:
     for may_hold in (True, False, True):
         dask.decide()
         dask.advance((dask.next_time() or 0.0) + 1.0)
-        policy.serve(random_network(rng, features.COUNT, (3, 2)), may_hold=may_hold)
+        # Of some tasks only, and of some that there may not be.
+        guide = dict(enumerate(rng.permutation(20).tolist())) if may_hold else None
+        policy.serve(random_network(rng, features.COUNT, (3, 2)), may_hold=may_hold, guide=guide)
     dask.run()
     assert isinstance(dask, RecordedDask)
     return dask

@@ -9,6 +9,7 @@ from core.networks import random_network
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.policies import Candidate, Situation
+from dask_mlsched.core.served import Served
 from dask_mlsched.core.trace import (
     Copy,
     Decision,
@@ -90,10 +91,18 @@ def test_the_graph_is_put_together_from_names_and_events():
 @pytest.mark.parametrize("hidden", [(0, 0), (3, 2)])
 def test_a_network_comes_back_bit_for_bit(hidden: tuple[int, int]):
     network = random_network(np.random.default_rng(0), 5, hidden)
-    again = NetworkServed.of(network, may_hold=True).network
-    for before, after in zip(network, again, strict=True):
+    again = NetworkServed.of(Served(network, may_hold=True)).served
+    assert (again.may_hold, again.guide) == (True, None)
+    for before, after in zip(network, again.network, strict=True):
         assert before.dtype == after.dtype == np.float32
         np.testing.assert_array_equal(before, after)
+
+
+def test_the_order_that_a_network_is_shown_comes_back():
+    served = Served(random_network(np.random.default_rng(0), 5), False, {7: 1, 3: 0, 9: 2})
+    told = NetworkServed.of(served)
+    assert told.guide == (3, 7, 9)
+    assert (told.served.may_hold, told.served.guide) == (False, {3: 0, 7: 1, 9: 2})
 
 
 @pytest.mark.parametrize(
@@ -108,5 +117,5 @@ def test_a_network_comes_back_bit_for_bit(hidden: tuple[int, int]):
 )
 def test_what_is_no_network_is_one_clear_error(arrays: tuple[tuple[tuple[int, ...], str], ...]):
     with pytest.raises(TraceError, match="a network of the trace cannot be used") as caught:
-        _ = NetworkServed(arrays, True).network
+        _ = NetworkServed(arrays, True, ()).served
     assert "\n" not in str(caught.value)

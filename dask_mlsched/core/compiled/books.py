@@ -69,10 +69,10 @@ def _comes_near(t: Tables, worker: int, task: int, missing: int) -> None:
     if not place[task]:
         if missing != FAR:
             keys[task] = missing
-            row.near = heaps.push(t.near_heap[worker], place, row.near, keys, t.order, task)
+            row.near = heaps.push(t.near_heap[worker], place, row.near, keys, t.guide, task)
     elif missing < keys[task]:
         keys[task] = missing
-        heaps.moved(t.near_heap[worker], place, row.near, keys, t.order, task)
+        heaps.moved(t.near_heap[worker], place, row.near, keys, t.guide, task)
 
 
 @compiled
@@ -81,7 +81,7 @@ def _leaves(t: Tables, worker: int, task: int) -> None:
     if place[task]:
         row = t.workers[worker]
         row.near = heaps.remove(
-            t.near_heap[worker], place, row.near, t.missing[worker], t.order, task
+            t.near_heap[worker], place, row.near, t.missing[worker], t.guide, task
         )
 
 
@@ -89,10 +89,10 @@ def _leaves(t: Tables, worker: int, task: int) -> None:
 def nearest(t: Tables, worker: int, count: int) -> int:
     """Write the parked tasks with the fewest missing bytes into `candidates`; return how many.
 
-    Ties stand in Dask's order; tasks of which no input is resident are not among them.
+    Ties stand in the order of the guide; tasks of which no input is resident are not among them.
     """
     heap, place, keys = t.near_heap[worker], t.near_place[worker], t.missing[worker]
-    size, frontier, order = t.workers[worker].near, t.frontier, t.order
+    size, frontier, guide = t.workers[worker].near, t.frontier, t.guide
     found = 0
     waiting = 0
     if size > 0:
@@ -101,7 +101,7 @@ def nearest(t: Tables, worker: int, count: int) -> int:
     while waiting > 0 and found < count:
         best = 0
         for i in range(1, waiting):
-            if heaps.before(keys, order, heap[frontier[i]], heap[frontier[best]]):
+            if heaps.before(keys, guide, heap[frontier[i]], heap[frontier[best]]):
                 best = i
         index = frontier[best]
         task = heap[index]
@@ -111,7 +111,7 @@ def nearest(t: Tables, worker: int, count: int) -> int:
         if missing != keys[task]:
             # Only the tasks below move, and none of them has been looked at.
             keys[task] = missing
-            heaps.sink(heap, place, size, keys, order, index, task)
+            heaps.sink(heap, place, size, keys, guide, index, task)
             continue
         t.candidates[found] = task
         found += 1
@@ -152,7 +152,7 @@ def park(t: Tables, task: int) -> None:
             home = worker
     row.home = home
     t.homes[home] = heaps.push(
-        t.home_heap[home], t.home_place, t.homes[home], t.order, t.order, task
+        t.home_heap[home], t.home_place, t.homes[home], t.guide, t.guide, task
     )
     for worker in range(workers):
         if held[worker] >= 0:
@@ -171,7 +171,7 @@ def unpark(t: Tables, task: int) -> None:
         t.tasks[t.sources[i]].parked_readers -= 1
     home = row.home
     t.homes[home] = heaps.remove(
-        t.home_heap[home], t.home_place, t.homes[home], t.order, t.order, task
+        t.home_heap[home], t.home_place, t.homes[home], t.guide, t.guide, task
     )
     for i in range(t.starts[task], t.ends[task]):
         for word in range(t.expected_on.shape[1]):

@@ -113,26 +113,41 @@ def greedy(t: Tables) -> int:
 
 @compiled
 def _first_in_order(t: Tables, worker: int, now: float) -> int:
+    if t.rules[0].guided:
+        task = _first_of_all(t, worker)
+        return task if task >= 0 else _from_elsewhere(t, worker, now)
     found = _in_order(t, worker, 1)
     return int(t.scratch[0]) if found else _from_elsewhere(t, worker, now)
 
 
 @compiled
+def _first_of_all(t: Tables, worker: int) -> int:
+    """Find the first in Dask's order where the heaps stand in another one; -1 for none."""
+    best = -1
+    for home in (worker, t.rules[0].workers):
+        for i in range(t.homes[home]):
+            task = t.home_heap[home, i]
+            if best < 0 or t.order[task] < t.order[best]:
+                best = task
+    return int(best)
+
+
+@compiled
 def _in_order(t: Tables, worker: int, count: int) -> int:
-    """Write tasks at home on the worker, or without inputs, into `scratch`, in Dask's order."""
+    """Write tasks at home on the worker, or without inputs, into `scratch`, as guided."""
     none = t.rules[0].workers
     here = heaps.smallest(
-        t.home_heap[worker], t.homes[worker], t.order, t.order, count, t.scratch, t.frontier
+        t.home_heap[worker], t.homes[worker], t.guide, t.guide, count, t.scratch, t.frontier
     )
     rest = t.scratch[here:]
     roots = heaps.smallest(
-        t.home_heap[none], t.homes[none], t.order, t.order, count, rest, t.frontier
+        t.home_heap[none], t.homes[none], t.guide, t.guide, count, rest, t.frontier
     )
     # Insertion: both halves are sorted and short.
     for i in range(here, here + roots):
         task = t.scratch[i]
         j = i
-        while j > 0 and t.order[t.scratch[j - 1]] > t.order[task]:
+        while j > 0 and t.guide[t.scratch[j - 1]] > t.guide[task]:
             t.scratch[j] = t.scratch[j - 1]
             j -= 1
         t.scratch[j] = task
@@ -160,7 +175,7 @@ def _sort_candidates(t: Tables, count: int) -> None:
     for i in range(1, count):
         task = t.candidates[i]
         j = i
-        while j > 0 and t.order[t.candidates[j - 1]] > t.order[task]:
+        while j > 0 and t.guide[t.candidates[j - 1]] > t.guide[task]:
             t.candidates[j] = t.candidates[j - 1]
             j -= 1
         t.candidates[j] = task
@@ -193,7 +208,7 @@ def _from_elsewhere(t: Tables, worker: int, now: float) -> int:
     if home < 0:
         return NOTHING
     count = heaps.smallest(
-        t.home_heap[home], t.homes[home], t.order, t.order, IN_ORDER, t.scratch, t.frontier
+        t.home_heap[home], t.homes[home], t.guide, t.guide, IN_ORDER, t.scratch, t.frontier
     )
     task, least = NOTHING, -1
     for i in range(count):

@@ -30,6 +30,7 @@ def add(
     counts: Integers,
     sources: Integers,
     orders: Integers,
+    guides: Integers,
     prefixes: Integers,
 ) -> bool:
     """Add tasks, those that are read before those that read them; False if a pool is full.
@@ -42,8 +43,8 @@ def add(
         [K] numbers of the tasks, and how many of `sources` each reads.
     sources
         What they read, one task after the other.
-    orders, prefixes
-        [K] for `Tables.order` and `Tables.prefix`.
+    orders, guides, prefixes
+        [K] for `Tables.order`, `Tables.guide` and `Tables.prefix`.
     """
     pool = pools[0]
     if pool.sources + len(sources) > t.sources.shape[0]:
@@ -59,6 +60,7 @@ def add(
         row.to_read = 0
         row.parked_readers = 0
         t.order[task] = orders[i]
+        t.guide[task] = guides[i]
         t.prefix[task] = prefixes[i]
         t.starts[task] = pool.sources
         t.ends[task] = pool.sources

@@ -90,6 +90,10 @@ class Rollout:
         [n] place of each task in Dask's order, no two the same.
     policy
         One of `POLICIES`, or a network, which scores what `features` tells of.
+    guide
+        [n] place of each task in the order that a network is shown, no two the same: it is what
+        `features` calls Dask's order, which it is unless another one is given. Workers and
+        evictions know Dask's alone.
     may_hold
         Whether a network may choose HOLD.
     rng
@@ -114,6 +118,7 @@ class Rollout:
         order: Integers,
         policy: str | Network | None = "greedy",
         *,
+        guide: Integers | None = None,
         may_hold: bool = True,
         rng: np.random.Generator | None = None,
         log: bool = False,
@@ -128,6 +133,7 @@ class Rollout:
             machine,
             settings,
             order,
+            guide,
             policy=number,
             may_hold=scored and may_hold,
             eviction=EVICTIONS[settings.eviction],

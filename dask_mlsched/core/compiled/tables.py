@@ -45,8 +45,10 @@ class _TablesType(types.StructRef):
 class Tables(structref.StructRefProxy):
     """All arrays of a run in one value, which compiled functions take by reference."""
 
-    #: What does not change, as in `Dag`; `order` is each task's place in Dask's order times `STEP`.
+    #: What does not change, as in `Dag`; `order` is each task's place in Dask's order times `STEP`,
+    #: and `guide` its place in the order that a network is shown, which may be another one.
     order: Integers
+    guide: Integers
     nbytes: Integers
     seconds: Floats
     prefix: Integers
@@ -137,6 +139,7 @@ def lay_out(
     machine: Machine,
     settings: Settings,
     order: Integers,
+    guide: Integers | None,
     *,
     policy: int,
     may_hold: bool,
@@ -153,16 +156,17 @@ def lay_out(
     SimulationError
         If a task does not fit the machine.
     ValueError
-        If two tasks have one place in the order.
+        If two tasks have one place in the order, or in the guide.
     """
     check_fits(dag, machine.limit)
     if machine.overlap:
         msg = "overlap is not compiled; expected overlap=False, or take simulator.simulate"
         raise SimulationError(msg)
     n, w = len(dag), machine.workers
-    if len(np.unique(order)) != n:
-        msg = f"{n} tasks have {len(np.unique(order))} places in Dask's order; expected one each"
-        raise ValueError(msg)
+    for places, name in ((order, "Dask's order"), (guide, "the guide")):
+        if places is not None and len(np.unique(places)) != n:
+            msg = f"{n} tasks have {len(np.unique(places))} places in {name}; expected one each"
+            raise ValueError(msg)
     most = machine.threads + settings.lookahead + BRIDGE + 1
     widest = int(np.max(np.diff(dag.starts), initial=0))
     costs = machine.costs
@@ -201,6 +205,7 @@ def lay_out(
         NO_LIMIT if machine.slow_limit is None else machine.slow_limit,
         log,
         widest,
+        guide is not None,
     )
     limit = NO_LIMIT if machine.limit is None else machine.limit
     arrays["shelves"]["limit"] = limit
@@ -210,6 +215,7 @@ def lay_out(
     return {
         **arrays,
         "order": np.ascontiguousarray(order, np.int64) * STEP,
+        "guide": np.ascontiguousarray(order if guide is None else guide, np.int64) * STEP,
         "nbytes": dag.nbytes,
         "seconds": seconds,
         "prefix": dag.prefix,
@@ -266,6 +272,7 @@ def empty(
     tasks["worker"] = -1
     return {
         "order": np.zeros(n, np.int64),
+        "guide": np.zeros(n, np.int64),
         "nbytes": np.zeros(n, np.int64),
         "seconds": np.zeros(n),
         "prefix": np.zeros(n, np.int64),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,14 +12,14 @@ from dask_mlsched.core.planners.mirror import Mirror
 from dask_mlsched.core.planners.picture import Picture
 from dask_mlsched.core.planners.planner import BasePlanner
 from dask_mlsched.core.policies import HoldOption
+from dask_mlsched.core.served import Served
 
 
 @dataclass(slots=True)
 class _Serving:
-    """What all planners of one policy decide by."""
+    """What all planners of one policy share."""
 
-    network: Network
-    may_hold: bool
+    now: Served
 
 
 class Learned(BasePlanner):
@@ -39,7 +39,7 @@ class Learned(BasePlanner):
     shortlist = LONGEST + 8
 
     def __init__(self, network: Network, name: str = "learned", *, may_hold: bool = True) -> None:
-        self._serving = _Serving(network, may_hold)
+        self._serving = _Serving(Served(network, may_hold))
         self.name = name
         #: Set by a proposal that prefers to wait.
         self.hold: HoldOption | None = None
@@ -59,31 +59,45 @@ class Learned(BasePlanner):
     @property
     def network(self) -> Network:
         """What it decides by now."""
-        return self._serving.network
+        return self.serves.network
 
     @property
-    def serves(self) -> tuple[Network, bool]:
-        """What it decides by now, and whether HOLD may be chosen; recordings tell of it."""
-        return self._serving.network, self._serving.may_hold
+    def serves(self) -> Served:
+        """What it decides by now, and how; another one each time that it changes."""
+        return self._serving.now
 
-    def serve(self, network: Network, *, may_hold: bool) -> None:
-        """Decide by another network from the next decision on, as do all made by `fresh`."""
-        self._serving.network, self._serving.may_hold = network, may_hold
+    def serve(
+        self, network: Network, *, may_hold: bool, guide: Mapping[int, int] | None = None
+    ) -> None:
+        """Decide by another network from the next decision on, as do all made by `fresh`.
+
+        Parameters
+        ----------
+        network, may_hold, guide
+            See `Served`.
+        """
+        self._serving.now = Served(network, may_hold, guide)
 
     def attach(self, picture: Picture, level: float) -> None:
         """Begin, for the tasks of one user priority."""
         super().attach(picture, level)
         #: None: to be made, at the next proposal, from all there is.
         self._mirror: Mirror | None = None
+        #: What the tables were made with.
+        self._guided_by: Mapping[int, int] | None = None
 
     def propose(self, worker: int, now: float) -> Sequence[int]:
         """Rank the nearest tasks, the best first; `hold` says whether waiting is better."""
-        if self._mirror is None:
-            self._mirror = Mirror(self.picture, self.level, min(LONGEST, self.picture.shortlist))
+        served = self.serves
+        guide = served.guide
+        if self._mirror is None or guide is not self._guided_by:
+            shortlist = min(LONGEST, self.picture.shortlist)
+            self._mirror = Mirror(self.picture, self.level, shortlist, guide)
+            self._guided_by = guide
         mirror = self._mirror
-        tasks = mirror.decide(self.network, worker, now)
+        tasks = mirror.decide(served.network, worker, now)
         self.hold = None
-        if self._serving.may_hold and mirror.prefers_hold:
+        if served.may_hold and mirror.prefers_hold:
             promise = mirror.hold
             self.hold = HoldOption(
                 until=float(promise["hold_until"]),

@@ -8,7 +8,7 @@ the same rules, so that a network decides live as it does in a compiled run.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -52,12 +52,20 @@ class Mirror:
         The user priority.
     shortlist
         The longest list of tasks that a network is asked about.
+    guide
+        Tasks -> their places in the order that a network is shown, from 0 on. Others stand where
+        Dask has them, beside the first of these.
     """
 
-    def __init__(self, picture: Picture, level: float, shortlist: int) -> None:
+    def __init__(
+        self, picture: Picture, level: float, shortlist: int, guide: Mapping[int, int] | None = None
+    ) -> None:
         self._picture = picture
         self._level = level
         self._shortlist = shortlist
+        self._guide = guide or {}
+        #: Where the guide's first task stands in Dask's order.
+        self._guide_from = 0
         #: worker -> its row.
         self._slots: dict[int, int] = {}
         #: The task whose coming and going is being told, its worker and that one's row.
@@ -75,6 +83,10 @@ class Mirror:
         """Make all tables anew, with room for twice as much as there is."""
         graph = self._picture.graph
         known = [task for task in range(len(graph)) if graph.known(task)]
+        self._guide_from = min(
+            (self._order(graph.priority[task], 0) for task in self._guide if graph.known(task)),
+            default=0,
+        )
         rows = 2 * len(graph) + 64
         edges = sum(len(graph.dependencies[task]) for task in known)
         devices = self._picture.devices
@@ -143,7 +155,7 @@ class Mirror:
             row = self.arrays["sources"][self.arrays["starts"][task] : self.arrays["ends"][task]]
             for array in set(graph.dependencies[task]).difference(row.tolist()):
                 done = done and live.add_edge(self._tables, self._pools, task, array)
-            self.arrays["order"][task] = self._order(graph.priority[task], 0)
+            self._place(task, self._order(graph.priority[task], 0))
         if not done:
             self.rebuild()
             return
@@ -157,13 +169,15 @@ class Mirror:
         graph = self._picture.graph
         reads = [graph.dependencies[task] for task in tasks]
         counts = np.fromiter(map(len, reads), np.int64, len(tasks))
+        orders = [self._order(graph.priority[task], 0) for task in tasks]
         added = live.add(
             self._tables,
             self._pools,
             np.array(tasks, np.int64),
             counts,
             np.fromiter(chain.from_iterable(reads), np.int64, counts.sum()),
-            np.array([self._order(graph.priority[task], 0) for task in tasks], np.int64),
+            np.array(orders, np.int64),
+            np.array(list(map(self._guided, tasks, orders)), np.int64),
             np.array([graph.prefix[task] for task in tasks], np.int64),
         )
         return bool(added)
@@ -181,6 +195,14 @@ class Mirror:
         for part in priority[1:]:
             place = place * _PLACES + int(part)
         return place * STEP + min(max(turn, -_TURNS), _TURNS - 1)
+
+    def _guided(self, task: int, order: int) -> int:
+        place = self._guide.get(task)
+        return order if place is None or order == FAR else self._guide_from + place * STEP
+
+    def _place(self, task: int, order: int) -> None:
+        self.arrays["order"][task] = order
+        self.arrays["guide"][task] = self._guided(task, order)
 
     def forget(self, task: int) -> None:
         """Take a task out whose number may be used again."""
@@ -203,7 +225,7 @@ class Mirror:
                 self._make(array)
         if states[task] != _WAITING:
             return
-        self.arrays["order"][task] = self._order(graph.priority[task], graph.turn[task])
+        self._place(task, self._order(graph.priority[task], graph.turn[task]))
         live.park(self._tables, task)
 
     def _make(self, array: int) -> None:

@@ -16,6 +16,7 @@ from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.compiled.rollout import Rollout
 from dask_mlsched.core.controller import Controller
 from dask_mlsched.core.costs import Costs
+from dask_mlsched.core.dag import Integers
 from dask_mlsched.core.machine import Machine
 from dask_mlsched.core.network import Network, linear
 from dask_mlsched.core.planners.learned import Learned
@@ -32,9 +33,14 @@ def networks(draw: st.DrawFn) -> Network:
     return linear(weights, scale=np.full(features.COUNT, 0.3))
 
 
-def live(case: Case, network: Network) -> tuple[SimulatedRun, Controller]:
+def live(
+    case: Case, network: Network, guide: Integers | None = None
+) -> tuple[SimulatedRun, Controller]:
     """Let the simulator drive the live policy."""
     made: list[Controller] = []
+    policy = Learned(network)
+    if guide is not None:
+        policy.serve(network, may_hold=True, guide=dict(enumerate(guide.tolist())))
 
     def make(*arguments: object) -> Controller:
         made.append(Controller(*arguments))  # type: ignore[arg-type]  # the simulator's
@@ -44,7 +50,7 @@ def live(case: Case, network: Network) -> tuple[SimulatedRun, Controller]:
     run = simulate(
         case.dag,
         case.machine,
-        Learned(network),
+        policy,
         order=case.order,
         settings=case.settings,
         rng=rng,
@@ -53,19 +59,24 @@ def live(case: Case, network: Network) -> tuple[SimulatedRun, Controller]:
     return run, made[0]
 
 
-@given(cases(), networks())
+@given(cases(), networks(), st.none() | st.integers(0, 99))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
-def test_it_decides_live_as_in_a_compiled_run(case: Case, network: Network) -> None:
+def test_it_decides_live_as_in_a_compiled_run(
+    case: Case, network: Network, seed: int | None
+) -> None:
     # With several workers and tasks that take no time, much happens at one moment, and which
     # worker hears of it first is not the same: either order is as good.
     computes = case.dag.seconds[~case.dag.given] > 0
     assume(case.machine.workers == 1 or bool(computes.all()))
-    run, controller = live(case, network)
+    guide = None if seed is None else np.random.default_rng(seed).permutation(len(case.dag))
+    run, controller = live(case, network, guide)
     guard = controller.chooser.guard
     assert guard is not None
     assert guard.failures == 0, guard.last_failure
     rng = None if case.seed is None else np.random.default_rng(case.seed)
-    rollout = Rollout(case.dag, case.machine, case.settings, case.order, network, rng=rng)
+    rollout = Rollout(
+        case.dag, case.machine, case.settings, case.order, network, guide=guide, rng=rng
+    )
     figures = rollout.run()
     for record in run.schedule:
         assert rollout.arrays["begun"][record.task] == pytest.approx(record.start)
@@ -75,6 +86,31 @@ def test_it_decides_live_as_in_a_compiled_run(case: Case, network: Network) -> N
 
 def test_it_is_a_planner() -> None:
     assert isinstance(Learned(linear(np.zeros(features.COUNT))), Planner)
+
+
+def test_a_network_without_a_preference_follows_its_guide() -> None:
+    dag = block_product(4)
+    machine = Machine(MACHINE_LIMIT, costs=Costs(COPY, COPY, COPY))
+    case = Case(dag, machine, Settings(bandwidth=COPY.bandwidth), np.arange(len(dag)))
+    flat = linear(np.zeros(features.COUNT))
+    # What is ready at once, the other way round.
+    backwards = np.arange(len(dag))[::-1].copy()
+    roots = [task for task in range(len(dag)) if dag.starts[task] == dag.starts[task + 1]]
+    computed = [task for task in roots if not dag.given[task]]
+    run, _ = live(case, flat, backwards)
+    first = [record.task for record in run.schedule if record.task in computed]
+    assert first[0] == max(computed)
+    assert first != [record.task for record in live(case, flat)[0].schedule][: len(first)]
+
+
+def test_a_guide_may_know_of_some_tasks_only_and_of_others_that_are_not_there() -> None:
+    dag = block_product(3)
+    machine = Machine(MACHINE_LIMIT, costs=Costs(COPY, COPY, COPY))
+    policy = Learned(FEWEST_MISSING)
+    policy.serve(FEWEST_MISSING, may_hold=True, guide={len(dag) + 5: 0, 2: 1, 1: 2})
+    chosen = Settings(bandwidth=COPY.bandwidth)
+    run = simulate(dag, machine, policy, order=np.arange(len(dag)), settings=chosen)
+    assert sorted(record.task for record in run.schedule) == np.flatnonzero(~dag.given).tolist()
 
 
 def test_another_network_can_take_over_in_the_middle_of_a_run() -> None:
