@@ -2,17 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from dask_mlsched.core.planners.products import Products
 
 #: Bytes of every block of one matrix; 0 where it has none.
 Blocks: TypeAlias = npt.NDArray[np.int64]
 
 #: So many corners along each dimension are sampled.
 _SAMPLES: Final = 4
+
+
+#: Rows, columns and steps: which cube along each of them.
+Cube: TypeAlias = tuple[int, int, int]
+
+
+def cubes(products: Products, nbytes: Mapping[int, int], limit: float) -> dict[int, Cube]:
+    """Say in which cube each product is.
+
+    Parameters
+    ----------
+    products
+        The structure of the product, with at least one in it.
+    nbytes
+        array -> its bytes, of all products and of what they read.
+    limit
+        Bytes of the device's memory; may be infinite.
+
+    Returns
+    -------
+    dict
+        product task -> its cube.
+    """
+    places = products.places
+    rows, columns, steps = (max(p[d] for p in places.values()) + 1 for d in range(3))
+    a = _blocks((rows, steps), ((at, nbytes[x]) for x, at in products.left.items()))
+    b = _blocks((steps, columns), ((at, nbytes[x]) for x, at in products.right.items()))
+    c = _blocks((rows, columns), (((i, j), nbytes[t]) for t, (i, j, _) in places.items()))
+    m, n, k = cube_shape(a, b, c, limit)
+    return {task: (at[0] // m, at[1] // n, at[2] // k) for task, at in places.items()}
+
+
+def follow_sources(
+    cube: dict[int, tuple[int, int]],
+    sources: Collection[int],
+    dependents: Sequence[Collection[int]],
+) -> None:
+    """Let what makes arrays, or helps to, belong to the first cube that needs it.
+
+    Parameters
+    ----------
+    cube
+        task -> which cube it belongs to; sources are added.
+    sources
+        The tasks that make arrays for products.
+    dependents
+        Per task: those that read its array.
+    """
+    followed: set[int] = set()
+    for source in sources:
+        stack = [source]
+        while stack:
+            task = stack[-1]
+            waiting = [d for d in dependents[task] if d in sources and d not in followed]
+            if waiting:
+                stack += waiting
+                continue
+            stack.pop()
+            if task not in followed:
+                followed.add(task)
+                needed = [cube[d] for d in dependents[task] if d in cube]
+                if needed:
+                    cube[task] = min(needed)
+
+
+def _blocks(shape: tuple[int, int], nbytes: Iterable[tuple[tuple[int, int], int]]) -> Blocks:
+    blocks = np.zeros(shape, np.int64)
+    for at, size in nbytes:
+        blocks[at] = max(blocks[at], size)
+    return blocks
 
 
 def cube_shape(a: Blocks, b: Blocks, c: Blocks, limit: float) -> tuple[int, int, int]:

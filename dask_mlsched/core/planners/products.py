@@ -15,15 +15,34 @@ apart by what shares what:
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
-from typing import Final
+from typing import Final, Protocol
 
-from dask_mlsched.core.graph import TaskGraph
+from dask_mlsched.core.events import Priority
 
 #: An array with at most so many sums has each pair of them looked at; one with more, neighbours.
 _ALL_PAIRS: Final = 24
+
+
+class Edges(Protocol):
+    """A graph as far as its structure goes; a `TaskGraph` is one."""
+
+    @property
+    def dependencies(self) -> Sequence[Sequence[int]]:
+        """Per task: the tasks whose arrays it reads."""
+        ...
+
+    @property
+    def dependents(self) -> Sequence[Collection[int]]:
+        """Per task: those that read its array."""
+        ...
+
+    @property
+    def priority(self) -> Sequence[Priority]:
+        """Per task: Dask's priority."""
+        ...
 
 
 class NotAProductError(ValueError):
@@ -74,7 +93,7 @@ class _Sets:
         return True
 
 
-def find_products(graph: TaskGraph, tasks: Iterable[int]) -> Products:
+def find_products(graph: Edges, tasks: Iterable[int]) -> Products:
     """Find the structure of a block product. Takes a few microseconds a task.
 
     Parameters
@@ -99,7 +118,7 @@ def find_products(graph: TaskGraph, tasks: Iterable[int]) -> Products:
     return _numbered(graph, sources, left, right, groups)
 
 
-def _topological(graph: TaskGraph, tasks: Iterable[int]) -> list[int]:
+def _topological(graph: Edges, tasks: Iterable[int]) -> list[int]:
     """Sort tasks so that dependencies stand before their dependents."""
     waits = dict.fromkeys(tasks, 0)
     for task in waits:
@@ -115,7 +134,7 @@ def _topological(graph: TaskGraph, tasks: Iterable[int]) -> list[int]:
 
 
 def _kinds(
-    graph: TaskGraph, order: Iterable[int]
+    graph: Edges, order: Iterable[int]
 ) -> tuple[set[int], dict[int, tuple[int, int]], dict[int, list[int]]]:
     """Tell source tasks, products (with the two arrays they read) and what sums results."""
     sources: set[int] = set()
@@ -216,7 +235,7 @@ def _left_and_right(
 
 
 def _numbered(
-    graph: TaskGraph,
+    graph: Edges,
     sources: set[int],
     left: Mapping[int, int],
     right: Mapping[int, int],
@@ -251,9 +270,7 @@ def _numbered(
     return Products(places, lefts, rights, frozenset(sources))
 
 
-def _turns(
-    graph: TaskGraph, places: Mapping[int, tuple[int, int, int]], steps: int
-) -> Sequence[int]:
+def _turns(graph: Edges, places: Mapping[int, tuple[int, int, int]], steps: int) -> Sequence[int]:
     """Put the steps in an order in which chains go through them, as far as that can be."""
     after: list[set[int]] = [set() for _ in range(steps)]
     for task, (_, _, k) in places.items():
