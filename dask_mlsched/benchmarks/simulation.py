@@ -143,7 +143,8 @@ def _specialise(
         expired=after(RUNS),
         rng=np.random.default_rng(settings.seed),
     )
-    policy.serve(found.network, may_hold=found.may_hold)
+    guide = None if found.guide is None else dict(enumerate(found.guide.tolist()))
+    policy.serve(found.network, may_hold=found.may_hold, guide=guide)
     return found.arm != "stock"
 
 

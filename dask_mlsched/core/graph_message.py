@@ -23,9 +23,23 @@ from dask_mlsched.core.message_frame import Frame, FrameError
 from dask_mlsched.core.network import InvalidNetworkError, Network, check
 from dask_mlsched.core.topology import transposed
 
-#: What the specialist may come to: Dask alone; Dask's order, greedy with and without HOLD and the
-#: generalist, each as a network of the controller's; and what a search found.
-Arm: TypeAlias = Literal["stock", "order", "greedy", "greedy-hold", "generalist", "searched"]
+#: What the specialist may come to: Dask alone; an order, greedy with and without HOLD and the
+#: generalist, each as a network of the controller's that is shown Dask's order, that of packages
+#: or that of cubes (see `guides`); and what a search found.
+Arm: TypeAlias = Literal[
+    "stock",
+    "order",
+    "greedy",
+    "greedy-hold",
+    "generalist",
+    "packed",
+    "packed-greedy",
+    "packed-generalist",
+    "cubes",
+    "cubes-greedy",
+    "cubes-generalist",
+    "searched",
+]
 ARMS: Final[tuple[Arm, ...]] = get_args(Arm)
 
 #: What is made small. Seconds mean nothing before the speed of copies is known.
@@ -143,6 +157,9 @@ class Answer:
     seconds: float
     #: Whether nothing more comes.
     final: bool
+    #: [n] the place of each task of the request in the order that the network is to be shown; None
+    #: for Dask's.
+    guide: Integers | None = None
 
     def frame(self) -> Frame:
         """Put it into a frame."""
@@ -155,7 +172,10 @@ class Answer:
             "seconds": self.seconds,
             "final": self.final,
         }
-        return Frame(ANSWER, fields, self.network._asdict())
+        arrays = self.network._asdict()
+        if self.guide is not None:
+            arrays[_GUIDE] = self.guide
+        return Frame(ANSWER, fields, arrays)
 
     @classmethod
     def from_frame(cls, frame: Frame) -> Answer:
@@ -167,7 +187,10 @@ class Answer:
             If anything is missing, or the network is none.
         """
         arm = _arm(frame.text("arm"))
-        network = network_of(frame.arrays)
+        network = network_of({name: a for name, a in frame.arrays.items() if name != _GUIDE})
+        guide = frame.array(_GUIDE, "<i8") if _GUIDE in frame.arrays else None
+        if guide is not None and not np.array_equal(np.sort(guide), np.arange(guide.size)):
+            raise _error(f"a guide of {guide.size} tasks", "each place from 0 on once")
         told = frame.fields.get("foretold")
         foretold: dict[Arm, tuple[float, int]] = {}
         for name, figures in told.items() if isinstance(told, dict) else ():
@@ -185,6 +208,7 @@ class Answer:
             int(frame.number("evaluations")),
             float(frame.number("seconds")),
             bool(frame.fields.get("final")),
+            guide,
         )
 
 
@@ -203,6 +227,9 @@ _SETTINGS: Final = (
 #: The rules that simulated runs know.
 _EVICTIONS: Final = ("lru", "luf", "next-use")
 
+
+#: The name of the array that says in which order tasks are shown.
+_GUIDE: Final = "guide"
 
 #: Before the names of the arrays of the network to begin at.
 _START: Final = "start_"

@@ -81,6 +81,8 @@ class _Asked:
     arrived: int
     estimates: Estimates
     bandwidth_known: bool
+    #: Numbers of its tasks in the controller's graph.
+    tasks: Sequence[int]
     #: Whether it has been answered, if only with the best candidate.
     answered: bool = False
 
@@ -171,8 +173,12 @@ class Specialising:
         """Change the network of this policy from now on; it begins as the last one was."""
         self._policy = policy
         self._generalist = policy.network
-        if self.answer is not None:
+        # The controller may be another one, with other numbers for tasks: ask it anew.
+        self._asked = None
+        if self.answer is not None and self.answer.guide is None:
             policy.serve(self.answer.network, may_hold=self.answer.may_hold)
+        else:
+            self.answer = None
 
     def graph_arrived(self, tasks: int) -> None:
         """Count tasks that have arrived."""
@@ -247,7 +253,8 @@ class Specialising:
             return
         request, estimates = collected
         known = pressed.bandwidth is not None
-        self._asked = _Asked(self.requests, now, self._arrived, estimates, known)
+        tasks = [int(key) for key in request.dag.keys]
+        self._asked = _Asked(self.requests, now, self._arrived, estimates, known, tasks)
         self.requests += 1
         process.ask(replace(request, start=self._generalist).frame())
 
@@ -272,8 +279,15 @@ class Specialising:
         if asked is None or answer.number != asked.number or self._policy is None:
             return  # it is about a graph that is not at hand any more
         asked.answered = True
+        guide = None
+        if answer.guide is not None:
+            if len(answer.guide) != len(asked.tasks):
+                found = f"a guide of {len(answer.guide)} tasks"
+                self._failed(f"{found}; expected the {len(asked.tasks)} that were asked about")
+                return
+            guide = dict(zip(asked.tasks, answer.guide.tolist(), strict=True))
         self.answer = self.latest = answer
-        self._policy.serve(answer.network, may_hold=answer.may_hold)
+        self._policy.serve(answer.network, may_hold=answer.may_hold, guide=guide)
         if _belongs_to_dask(answer):
             self._give_back()
 

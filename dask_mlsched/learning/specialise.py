@@ -1,20 +1,22 @@
 """Fits the policy to the DAG at hand: simulates the candidates, keeps the best, searches on.
 
-The candidates are Dask alone, and four networks for our own controller: one that leaves everything
-in Dask's order, greedy with and without HOLD, and the generalist. Since they share the generalist's
+The candidates are Dask alone, and networks for our own controller: one that leaves everything in
+the order that it is shown, greedy with and without HOLD, and the generalist. Each is shown Dask's
+order, and then orders that were planned for this DAG (`guides`). Since they share the generalist's
 standardised features, the search may begin at any of them. That the best of all is kept is also
 the guard against losing to Dask: what loses in the simulation is not used.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
-from dask_mlsched.core import features
+from dask_mlsched.core import features, guides
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.compiled.rollout import Rollout
 from dask_mlsched.core.costs import bounds
@@ -28,6 +30,12 @@ from dask_mlsched.learning.search import CrossEntropy, SearchSettings
 #: With more tasks than this, Dask's order under our controller stands in for Dask alone: that
 #: simulation is not compiled, and takes 100 microseconds a task.
 STOCK_TASKS: Final = 5_000
+
+#: For more tasks than this, nothing is packed: that is quadratic, and not compiled.
+PACKED_TASKS: Final = 3_000
+
+#: For more than this, no cubes are looked for.
+CUBED_TASKS: Final = 20_000
 
 #: Runs without a better network after which the search ends.
 PATIENCE: Final = 120
@@ -52,6 +60,8 @@ class Specialist:
     network: Network
     #: Whether the network may choose HOLD.
     may_hold: bool
+    #: [n] the order that it is shown; None for Dask's.
+    guide: Integers | None
     #: arm -> makespan in seconds and bytes moved, simulated. Without "stock" where that would have
     #: taken too long.
     foretold: dict[Arm, tuple[float, int]]
@@ -88,7 +98,8 @@ def specialise(
     objective
         What is made small; the other decides between equals.
     on_candidates
-        Called once with the best of the candidates, before the search.
+        Called before the search: with the best candidate that is shown Dask's order, unless that
+        is Dask alone; then with the best of all, if it is another.
 
     Returns
     -------
@@ -101,13 +112,20 @@ def specialise(
         If the DAG cannot be run on the machine.
     """
     trial = _Trial(dag, machine, settings, order, objective)
+    tell = on_candidates or (lambda _best: None)
     trial.candidates(start)
-    best = trial.best()
-    if on_candidates is not None:
-        on_candidates(best)
+    best, told = trial.best(), None
+    # That Dask alone is best is not said too early: tasks that it was given do not come back.
+    if best.arm != "stock" or trial.done(best):
+        told = best.arm
+        tell(best)
     if trial.done(best):
         return best
-    return _search(trial, best, expired, rng)
+    trial.guided_candidates(start)
+    best = trial.best()
+    if best.arm != told:
+        tell(best)
+    return best if trial.done(best) else _search(trial, best, expired, rng)
 
 
 def after(runs: int) -> Callable[[], bool]:
@@ -120,7 +138,8 @@ def _search(
     trial: _Trial, best: Specialist, expired: Callable[[], bool], rng: np.random.Generator
 ) -> Specialist:
     """Search on from the best network, until nothing has become better for a while."""
-    distribution = CrossEntropy(trial.best_network(), SEARCH)
+    network, _, guide = trial.best_network()
+    distribution = CrossEntropy(network, SEARCH)
     idle = 0
     while idle < PATIENCE:
         costs: list[float] = []
@@ -128,7 +147,7 @@ def _search(
         for network in distribution.ask(rng):
             if expired():
                 return trial.best()
-            costs.append(trial.run("searched", network, may_hold=True))
+            costs.append(trial.run("searched", network, may_hold=True, guide=guide))
             idle += 1
             found = trial.best()
             if found.network is not best.network:
@@ -137,6 +156,15 @@ def _search(
                     return best
         distribution.tell(costs)
     return trial.best()
+
+
+#: Greedy, as scores of missing bytes: what is made counts a little, too; or tasks without inputs
+#: count as if they missed one array of fifty that fit.
+_NEAREST: Final = {"missing": -1.0, "incoming": -0.1}
+_ROOTS_LATE: Final = {"missing": -1.0, "root": -0.02}
+
+#: What makes a run: a network, whether it may choose HOLD, and the order that it is shown.
+_Maker: TypeAlias = tuple[Network, bool, Integers | None]
 
 
 class _Trial:
@@ -154,7 +182,7 @@ class _Trial:
         self._objective = objective
         #: arm -> makespan and bytes moved, of the best run of each; what made it.
         self._foretold: dict[Arm, tuple[float, int]] = {}
-        self._made_by: dict[Arm, tuple[Network, bool]] = {}
+        self._made_by: dict[Arm, _Maker] = {}
         self._evaluations = 0
         least = bounds(
             dag, machine.limit, machine.costs, workers=machine.workers, threads=machine.threads
@@ -164,35 +192,50 @@ class _Trial:
     def candidates(self, start: Network) -> None:
         """Run them; of equals, those that come first are kept."""
         dag, machine, settings, order = self._run_on
-        in_order = _linear(start, missing=0.0)
+        in_order = _linear(start)
         self.run("generalist", start, may_hold=True)
         self.run("order", in_order, may_hold=False)
         nothing_moves = self._foretold["order"][1] == 0
         if len(dag) <= STOCK_TASKS:
             stock = simulate(dag, machine, None, order=order, settings=settings, stock=True)
             moved = stock.bytes_loaded + stock.bytes_evicted
-            self._note("stock", (stock.makespan, moved), in_order, may_hold=False)
+            self._note("stock", (stock.makespan, moved), (in_order, False, None))
             nothing_moves = moved == 0
         if not nothing_moves:
-            nearest = _linear(start, missing=-1.0)
-            self.run("greedy-hold", nearest, may_hold=True)
-            self.run("greedy", nearest, may_hold=False)
+            self.run("greedy-hold", _linear(start, **_NEAREST), may_hold=True)
+            self.run("greedy", _linear(start, **_ROOTS_LATE), may_hold=False)
 
-    def run(self, arm: Arm, network: Network, *, may_hold: bool) -> float:
+    def guided_candidates(self, start: Network) -> None:
+        """Run them once more, shown orders that were planned for this DAG."""
+        dag, machine, _, order = self._run_on
+        limit = math.inf if machine.limit is None else machine.limit
+        in_order, nearest = _linear(start), _linear(start, **_NEAREST)
+        if len(dag) <= PACKED_TASKS:
+            packed = guides.packed(dag, order, limit)
+            self.run("packed", in_order, may_hold=False, guide=packed)
+            self.run("packed-greedy", nearest, may_hold=True, guide=packed)
+            self.run("packed-generalist", start, may_hold=True, guide=packed)
+        cubes = guides.in_cubes(dag, order, limit) if len(dag) <= CUBED_TASKS else None
+        if cubes is not None:
+            self.run("cubes", in_order, may_hold=False, guide=cubes)
+            self.run("cubes-greedy", nearest, may_hold=True, guide=cubes)
+            self.run("cubes-generalist", start, may_hold=True, guide=cubes)
+
+    def run(
+        self, arm: Arm, network: Network, *, may_hold: bool, guide: Integers | None = None
+    ) -> float:
         """Run a network; return what it costs: seconds or bytes."""
-        figures = Rollout(*self._run_on, network, may_hold=may_hold).run()
+        figures = Rollout(*self._run_on, network, may_hold=may_hold, guide=guide).run()
         came_to = figures.makespan, figures.bytes_moved
-        self._note(arm, came_to, network, may_hold=may_hold)
+        self._note(arm, came_to, (network, may_hold, guide))
         return float(self._key(came_to)[0])
 
-    def _note(
-        self, arm: Arm, came_to: tuple[float, int], network: Network, *, may_hold: bool
-    ) -> None:
+    def _note(self, arm: Arm, came_to: tuple[float, int], maker: _Maker) -> None:
         self._evaluations += 1
         before = self._foretold.get(arm)
         if before is None or self._key(came_to) < self._key(before):
             self._foretold[arm] = came_to
-            self._made_by[arm] = network, may_hold
+            self._made_by[arm] = maker
 
     def _key(self, came_to: tuple[float, int]) -> tuple[float, float]:
         makespan, moved = came_to
@@ -201,13 +244,14 @@ class _Trial:
     def best(self) -> Specialist:
         """Return the best of all."""
         arm = min(self._foretold, key=lambda name: self._key(self._foretold[name]))
-        network, may_hold = self._made_by[arm]
-        return Specialist(arm, network, may_hold, dict(self._foretold), self._evaluations)
+        return Specialist(
+            arm, *self._made_by[arm], foretold=dict(self._foretold), evaluations=self._evaluations
+        )
 
-    def best_network(self) -> Network:
-        """Return the best of the networks, which Dask alone is none of."""
+    def best_network(self) -> _Maker:
+        """Return what made the best run of a network, which Dask alone is none of."""
         arms = [arm for arm in self._foretold if arm != "stock"]
-        return self._made_by[min(arms, key=lambda name: self._key(self._foretold[name]))][0]
+        return self._made_by[min(arms, key=lambda name: self._key(self._foretold[name]))]
 
     def done(self, best: Specialist) -> bool:
         """Tell whether a search could find nothing better."""
@@ -217,9 +261,14 @@ class _Trial:
         return stock[1] == 0 or reached <= least * (1 + _NEAR)
 
 
-def _linear(start: Network, *, missing: float) -> Network:
-    """Make a score of the missing bytes alone, or of nothing, with the features of a network."""
+def _linear(start: Network, **weights: float) -> Network:
+    """Make a score of some features as they are, or of nothing, for a network's standardised ones.
+
+    What it is standardised by stays, so that a search can go on from it.
+    """
     skip, w3 = np.zeros_like(start.skip), start.w3.copy()
-    skip[features.NAMES.index("missing")] = missing
+    for name, weight in weights.items():
+        column = features.NAMES.index(name)
+        skip[column] = weight * start.scale[column]
     w3[:, 0] = 0
     return start._replace(skip=skip, w3=w3)

@@ -1,8 +1,8 @@
 """The process beside the scheduler that specialises: requests on its input, answers on its output.
 
-It answers each request twice: with the best candidate, and when the search has ended. A newer
-request ends the search for the one before. The process has low priority, tells once when its code
-is loaded, and ends when its input does, as it does when the scheduler has died.
+It answers each request two or three times: with the best candidates, and when the search has ended.
+A newer request ends the search for the one before. The process has low priority, tells once when
+its code is loaded, and ends when its input does, as it does when the scheduler has died.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ def _answer(
             made.evaluations,
             seconds,
             final,
+            made.guide,
         )
         answer(told.frame())
 

@@ -125,15 +125,17 @@ def answer() -> Answer:
     return Answer(3, "searched", network, True, told, 70, 0.5, True)  # type: ignore[arg-type]
 
 
-@given(st.integers(0, 9), st.booleans())
-def test_an_answer_comes_over_as_it_was(number: int, final: bool) -> None:
-    given_answer = replace(answer(), number=number, final=final)
+@given(st.integers(0, 9), st.booleans(), st.none() | st.permutations(range(6)))
+def test_an_answer_comes_over_as_it_was(number: int, final: bool, guide: list[int] | None) -> None:
+    shown = None if guide is None else np.array(guide)
+    given_answer = replace(answer(), number=number, final=final, guide=shown)
     got = Answer.from_frame(sent(given_answer.frame()))
     for name, array in got.network._asdict().items():
         np.testing.assert_array_equal(array, getattr(given_answer.network, name))
     assert (got.foretold, got.arm) == (given_answer.foretold, given_answer.arm)
     assert (got.evaluations, got.seconds) == (given_answer.evaluations, given_answer.seconds)
     assert (got.number, got.may_hold, got.final) == (number, True, final)
+    assert (None if got.guide is None else got.guide.tolist()) == guide
 
 
 @pytest.mark.parametrize(
@@ -144,6 +146,10 @@ def test_an_answer_comes_over_as_it_was(number: int, final: bool) -> None:
         ({"foretold": {"magic": [1.0, 1]}}, {}, "the arm is 'magic'"),
         ({}, {"skip": np.full(5, np.nan, np.float32)}, "no network"),
         ({}, {"other": np.zeros(5, np.float32)}, "no network"),
+        ({}, {"guide": np.array([0, 2])}, "a guide of 2 tasks"),
+        ({}, {"guide": np.array([1, 1])}, "a guide of 2 tasks"),
+        ({}, {"guide": np.array([[0, 1]])}, "a guide of 2 tasks"),
+        ({}, {"guide": np.array([0.0])}, "array 'guide' is of type <f8"),
     ],
 )
 def test_an_answer_that_nothing_should_be_decided_by_is_refused(

@@ -164,6 +164,48 @@ async def test_tasks_go_back_to_dask_where_it_does_best_alone(c, s, a, b):
 
 
 @cluster_test(timeout=110)
+async def test_tasks_are_shown_in_the_order_of_an_answer(c, s, a, b):
+    async with installed(c, s, **QUICK) as (handle, plugin):
+        specialising = await ready(s)
+        specialising._give_back = lambda: None
+        result = product(c)
+        await until(lambda: specialising.answer is not None and specialising.answer.final)
+        asked = specialising._asked.tasks
+        policy = plugin.controller.chooser.guard.policy
+        backwards = np.arange(len(asked))[::-1].copy()
+        specialising._hear(replace(specialising.answer, guide=backwards).frame())
+        assert policy.serves.guide == dict(zip(asked, backwards.tolist(), strict=True))
+        # Tasks that nobody asked about cannot be put in order.
+        answers, served = specialising.answer, policy.serves
+        specialising._hear(replace(specialising.answer, guide=np.arange(len(asked) - 1)).frame())
+        assert specialising.snapshot()["problems"] == 1
+        specialising._hear(replace(answers, guide=np.arange(3)).frame())
+        told = (await handle.status())["specialising"]
+        assert told["problems"] == 2
+        assert f"expected the {len(asked)} that were asked about" in told["last_problem"]
+        assert policy.serves is served
+        await Event("first").set()
+        assert await result == PRODUCT
+        assert (await handle.status())["policy_failures"] == 0
+
+
+@cluster_test(timeout=110)
+async def test_an_order_of_numbers_that_stand_for_other_tasks_now_is_forgotten(c, s, a, b):
+    async with installed(c, s, **QUICK) as (_, plugin):
+        specialising = await ready(s)
+        specialising._give_back = lambda: None
+        result = product(c)
+        await until(lambda: specialising.answer is not None and specialising.answer.final)
+        guide = np.arange(len(specialising._asked.tasks))
+        specialising._hear(replace(specialising.answer, guide=guide).frame())
+        plugin._resync()
+        assert plugin.controller.chooser.guard.policy.serves.guide is None
+        assert specialising.answer is None
+        await Event("first").set()
+        assert await result == PRODUCT
+
+
+@cluster_test(timeout=110)
 async def test_another_policy_ends_the_process(c, s, a, b):
     async with installed(c, s, **QUICK) as (handle, plugin):
         pid = plugin.specialising.pid
