@@ -125,6 +125,17 @@ def test_without_a_model_the_default_is_judged():
     assert "geometric means" in result.stdout
 
 
+def test_a_contest_has_every_baseline_and_who_is_best(tmp_path: Path):
+    figures = tmp_path / "contest.json"
+    options = ("--splits", "unseen", "--only", "qr", "--runs", "2", "--json", figures)
+    result = call("contest", *options)
+    assert result.exit_code == 0, result.output
+    assert "unseen: makespan over Dask alone" in result.stdout
+    (split,) = json.loads(figures.read_text())["splits"].values()
+    assert [each["instance"][:2] for each in split["instances"]] == ["qr"] * 3
+    assert {"hfp", "darts-luf", "dmdar"} <= set(split["instances"][0]["baselines"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -135,3 +146,4 @@ def test_without_a_model_the_default_is_judged():
 )
 def test_mistakes_in_judging_are_one_line(arguments: tuple[str, ...], expected: str):
     assert expected in one_line("evaluate", *arguments)
+    assert expected in one_line("contest", *arguments)

@@ -12,6 +12,7 @@ from dask_mlsched.cli.options import Group
 def _commands() -> Sequence[click.Command]:
     from dask_mlsched.cli.ablations import ablations
     from dask_mlsched.cli.commands import bench, demo, overhead
+    from dask_mlsched.cli.contest import contest
     from dask_mlsched.cli.evaluate import evaluate
     from dask_mlsched.cli.fidelity import fidelity
     from dask_mlsched.cli.published import published
@@ -24,6 +25,7 @@ def _commands() -> Sequence[click.Command]:
     return (
         ablations,
         bench,
+        contest,
         demo,
         evaluate,
         fidelity,

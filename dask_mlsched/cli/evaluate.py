@@ -6,44 +6,22 @@ from pathlib import Path
 
 import click
 
-from dask_mlsched.benchmarks import evaluation, training_set
-from dask_mlsched.benchmarks.training_set import SPLITS, Split
+from dask_mlsched.benchmarks import evaluation
+from dask_mlsched.benchmarks.training_set import Split
 from dask_mlsched.cli.bar import one_bar
-from dask_mlsched.cli.options import (
-    COUNT,
-    JSON,
-    Checked,
-    Command,
-    complain,
-    missing_packages_are_mistakes,
-    output_file,
-)
+from dask_mlsched.cli.judged import ONLY, SPLITS_OPTION, judged
+from dask_mlsched.cli.options import COUNT, JSON, Checked, Command, complain, output_file
 from dask_mlsched.cli.output import console, write_json, write_text
 from dask_mlsched.core import features
 from dask_mlsched.learning.default_model import default_model
-from dask_mlsched.learning.instance import Instance
 from dask_mlsched.learning.model_file import Model, ModelFileError, load
 from dask_mlsched.learning.processes import Processes
 
 
-def _splits(text: str) -> tuple[Split, ...]:
-    named = {part.strip() for part in text.split(",")}
-    if not named <= set(SPLITS):
-        msg = f"--splits={text!r}; expected one or more of {', '.join(SPLITS)}"
-        raise ValueError(msg)
-    return tuple(split for split in SPLITS if split in named)
-
-
 @click.command(cls=Command)
 @click.option("--model", "file", type=click.Path(path_type=Path), help="Default: the one shipped.")
-@click.option(
-    "--splits",
-    type=Checked("names", _splits),
-    default="test,unseen",
-    show_default=True,
-    help="Of the training set: other sizes and seeds, and families that training never saw.",
-)
-@click.option("--only", help="Only workloads whose name begins so.")
+@SPLITS_OPTION
+@ONLY
 @click.option("--processes", type=COUNT, default=1, show_default=True)
 @click.option(
     "--markdown", type=Checked("file", output_file), help="Write the figures here as Markdown."
@@ -62,18 +40,8 @@ def evaluate(
 ) -> None:
     """Run a model on simulated instances, and compare with Dask alone and with its own parts."""
     model = _model(file)
-    ranges: dict[str, range] = {}
-    instances: list[Instance] = []
     with one_bar() as tell:
-        with missing_packages_are_mistakes():
-            for split in splits:
-                cases = [c for c in training_set.cases(split) if c.workload.startswith(only or "")]
-                made = training_set.make(cases, tell)
-                if made:
-                    ranges[split] = range(len(instances), len(instances) + len(made))
-                instances += made
-        if not instances:
-            complain(f"--only={only!r} leaves nothing; give the beginning of a workload's name")
+        instances, ranges = judged(splits, only, tell)
         with Processes(instances, processes) as started:
             found = evaluation.evaluate(model.network, started, ranges, tell)
     if markdown is not None:

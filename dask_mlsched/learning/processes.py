@@ -35,6 +35,8 @@ class Processes:
 
     def __init__(self, instances: Sequence[Instance], count: int = 1) -> None:
         self.instances = tuple(instances)
+        #: How many calls run at a time.
+        self.count = max(1, count)
         self._started: list[Any] = []
         self._pipes: list[Connection] = []
         # Not forked: threads of numba and torch would not survive that.
