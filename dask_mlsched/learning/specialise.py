@@ -40,8 +40,8 @@ CUBED_TASKS: Final = 20_000
 #: Runs without a better network after which the search ends.
 PATIENCE: Final = 120
 
-#: Narrow, and few to a round: there is time for a hundred runs or so.
-SEARCH: Final = SearchSettings(population=12, elites=4, sigma=0.3)
+#: Few to a round: there is time for a hundred runs or so.
+SEARCH: Final = SearchSettings(population=12, elites=4, sigma=0.5)
 
 #: What no run can be below is reached when a run is so near.
 _NEAR: Final = 1e-6
