@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("dask_mlsched")
 
+#: So long does the start wait, at most, for the specialist's process.
+_SETTLED_SECONDS = 15.0
+
 #: So many errors of our own switch the plugin off.
 _ERRORS_ALLOWED = 20
 
@@ -129,6 +132,9 @@ class MLSchedulerPlugin(SchedulerPlugin):
             # Its process loads the same code meanwhile.
             self._specialise(policy)
         await prepare(policy)
+        if self.specialising is not None:
+            # So that the first graph has a specialist from its first moments on.
+            await self.specialising.settled(_SETTLED_SECONDS)
         self.scheduler = scheduler
         started = time.time()
         worker_plugin = MLWorkerPlugin(snapshot_interval=self.config.snapshot_interval)

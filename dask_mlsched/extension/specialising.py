@@ -9,6 +9,8 @@ is one, and whatever goes wrong, the generalist decides.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -125,6 +127,8 @@ class Specialising:
         self._policy: Learned | None = None
         self._generalist: Network | None = None
         self._ready = False
+        #: Set once the process is ready for the first time, or has ended.
+        self._settled = asyncio.Event()
         self._restarts = 0
         self._arrived = 0
         #: Tasks that had arrived at the last look.
@@ -140,9 +144,16 @@ class Specialising:
         try:
             self._process = SideProcess("specialist", self._command, self._hear, self._ended)
         except OSError as error:
+            self._settled.set()
             self._failed(f"the specialist's process cannot be started: {error}")
 
+    async def settled(self, seconds: float) -> None:
+        """Wait until the process is ready or has failed, or so many seconds have passed."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), seconds)
+
     def _ended(self, how: str) -> None:
+        self._settled.set()
         self._process = None
         self._asked = None
         self._failed(f"the specialist's process: {how}")
@@ -263,6 +274,7 @@ class Specialising:
     def _hear(self, frame: Frame) -> None:
         if frame.kind == READY:
             self._ready = True
+            self._settled.set()
         elif frame.kind == ANSWER:
             try:
                 self._take(Answer.from_frame(frame))

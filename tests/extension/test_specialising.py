@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import dask
 import numpy as np
@@ -88,6 +91,26 @@ async def test_an_answer_takes_over_in_the_middle_of_a_run(c, s, a, b):
         assert told["evaluations"] > 0
         pid = specialising.pid
     assert not alive(pid)
+
+
+@cluster_test(timeout=110)
+async def test_the_first_graph_is_asked_about_at_once(c, s, a, b):
+    async with installed(c, s, **QUICK) as (_, plugin):
+        # Compiled code may have to be made first, so the wait is bounded; here it is there.
+        assert plugin.specialising.snapshot()["ready"]
+
+
+@cluster_test(timeout=110)
+async def test_a_process_that_cannot_do_its_work_does_not_keep_the_plugin_from_starting(c, s, a, b):
+    useless = partial(Specialising, command=(sys.executable, "-c", "pass"))
+    with patch("dask_mlsched.extension.specialising.Specialising", useless):
+        async with installed(c, s, **QUICK) as (handle, plugin):
+            assert plugin.mode == "manage"
+            told = (await handle.status())["specialising"]
+            assert not told["ready"]
+            assert told["problems"] >= 1
+            await Event("first").set()
+            assert await product(c) == PRODUCT
 
 
 @cluster_test(timeout=110)
