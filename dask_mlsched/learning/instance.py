@@ -11,9 +11,11 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.compiled.rollout import Figures, Rollout
-from dask_mlsched.core.costs import CopyCost, Costs
+from dask_mlsched.core.costs import CopyCost, Costs, bounds
 from dask_mlsched.core.dag import Dag, Integers
 from dask_mlsched.core.machine import Machine
 from dask_mlsched.core.network import Network
@@ -89,6 +91,47 @@ class Instance:
             settings=Settings(bandwidth=bandwidth, network_bandwidth=bandwidth),
             stock_makespan=stock.makespan,
             stock_bytes=stock.bytes_loaded + stock.bytes_evicted,
+        )
+
+    @classmethod
+    def recorded(
+        cls, name: str, family: str, dag: Dag, machine: Machine, settings: Settings
+    ) -> Instance:
+        """Take a DAG and a machine as they were in a recorded run, and simulate Dask alone.
+
+        Parameters
+        ----------
+        dag
+            In Dask's order, as that of a trace is.
+
+        Raises
+        ------
+        InstanceError
+            If Dask alone moves no more than everybody has to, or takes no time.
+        dask_mlsched.core.machine.SimulationError
+            If a task does not fit.
+        """
+        order = np.arange(len(dag))
+        stock = simulate(dag, machine, None, order=order, settings=settings, stock=True)
+        moved = stock.bytes_loaded + stock.bytes_evicted
+        least = bounds(
+            dag, machine.limit, machine.costs, workers=machine.workers, threads=machine.threads
+        )
+        if moved <= least.bytes_moved or not stock.makespan > 0:
+            msg = (
+                f"{name} moves {moved} bytes in {stock.makespan:g} s under Dask alone, where "
+                f"{least.bytes_moved} have to be moved; expected more: nothing can be won there"
+            )
+            raise InstanceError(msg)
+        return cls(
+            name=name,
+            family=family,
+            dag=dag,
+            order=order,
+            machine=machine,
+            settings=settings,
+            stock_makespan=stock.makespan,
+            stock_bytes=moved,
         )
 
     def rollout(self, network: Network | None, *, may_hold: bool = True) -> Rollout:

@@ -8,8 +8,6 @@ its code is loaded, and ends when its input does, as it does when the scheduler 
 from __future__ import annotations
 
 import contextlib
-import os
-import select
 import time
 from collections.abc import Callable
 from typing import Final
@@ -24,14 +22,12 @@ from dask_mlsched.core.graph_message import FAILED, READY, REQUEST, Answer, Requ
 from dask_mlsched.core.machine import Machine
 from dask_mlsched.core.message_frame import Frame, FrameError
 from dask_mlsched.core.network import Network
+from dask_mlsched.learning import frame_streams
 from dask_mlsched.learning.default_model import default_network
 from dask_mlsched.learning.specialise import Specialist, specialise
 
 #: Steps towards the lowest priority.
 NICENESS: Final = 15
-
-#: Bytes that are read at once.
-_PART: Final = 1 << 20
 
 
 def serve(
@@ -141,30 +137,9 @@ def _load(start: Network) -> None:
 
 def main() -> None:
     """Serve the process's own input and output."""
-    os.nice(NICENESS)
-    answers = os.fdopen(os.dup(1), "wb")
-    # What anything prints must not come between frames.
-    os.dup2(2, 1)
-
-    def answer(frame: Frame) -> None:
-        answers.write(message_frame.encode(frame))
-        answers.flush()
-
+    answer = frame_streams.begin(NICENESS)
     with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
-        serve(_take, answer, waiting=_waiting)
-
-
-def _take(count: int) -> bytes:
-    """Read so many bytes, or fewer at the end; nothing is read ahead, so `_waiting` knows all."""
-    parts = []
-    while count and (part := os.read(0, min(count, _PART))):
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
-
-
-def _waiting() -> bool:
-    return bool(select.select([0], [], [], 0)[0])
+        serve(frame_streams.take, answer, waiting=frame_streams.waiting)
 
 
 if __name__ == "__main__":

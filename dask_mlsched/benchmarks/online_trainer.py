@@ -1,0 +1,55 @@
+"""The process beside the scheduler that learns from what its cluster runs.
+
+It reads looks from its input and answers on its output, at the lowest priority and with one thread,
+and ends when its input does, as it does when the scheduler has died. It is here because of the
+instances that ship: `dask_mlsched.learning.online` is handed them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from itertools import chain
+from typing import Final
+
+from dask_mlsched.benchmarks import training_set
+from dask_mlsched.benchmarks.training_set import Case, Split
+from dask_mlsched.learning import frame_streams
+from dask_mlsched.learning.online import serve
+from dask_mlsched.learning.update import Shipped
+
+#: Steps to the lowest priority.
+NICENESS: Final = 19
+
+#: Families that are made in a second and run in some ten milliseconds, without optional packages.
+FAMILIES: Final = (
+    *("gemm", "block-sparse-tree", "2d", "2d-shuffled", "2d-sparse"),
+    *("cholesky", "lu", "stencil", "reduction", "matvec"),
+)
+
+
+def ship() -> Shipped:
+    """Make the instances: in the frozen suite, sizes and seeds that no training has seen."""
+    return Shipped(
+        judged=training_set.make(first_of_each("test", 1)),
+        searched=training_set.make(first_of_each("train", 2)),
+    )
+
+
+def first_of_each(split: Split, count: int) -> list[Case]:
+    """Return so many cases of each of the families."""
+    cases: dict[str, list[Case]] = {family: [] for family in FAMILIES}
+    for case in training_set.cases(split):
+        if len(cases.get(case.workload, range(count))) < count:
+            cases[case.workload].append(case)
+    return list(chain.from_iterable(cases.values()))
+
+
+def main() -> None:
+    """Serve the process's own input and output."""
+    tell = frame_streams.begin(NICENESS)
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
+        serve(frame_streams.take, tell, ship, abandoned=frame_streams.abandoned)
+
+
+if __name__ == "__main__":
+    main()

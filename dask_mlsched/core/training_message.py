@@ -1,0 +1,148 @@
+"""What the scheduler tells the process that learns beside it, and what that answers.
+
+A `Look` says that there may be something new in the folder of a training, with all that there is
+to know: only the newest one is ever sent. What comes back tells of runs, of updates, and which
+network is to serve. All of it travels as frames.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Final, Self
+
+from dask_mlsched.core.graph_message import network_of
+from dask_mlsched.core.message_frame import Frame, FrameError
+from dask_mlsched.core.network import Network
+
+#: Kinds of frames; READY and FAILED are those of `graph_message`.
+LOOK: Final = 5
+COLLECTED: Final = 6
+UPDATED: Final = 7
+VERSION: Final = 8
+
+#: In the folder of a training: where the scheduler leaves runs, and how their files' names end;
+#: and where the versions of the model are.
+RUNS: Final = "runs"
+RUN_SUFFIX: Final = ".mlsched-trace"
+MODELS: Final = "models"
+
+
+@dataclass(frozen=True)
+class Look:
+    """Asks to look at the folder of a training, and says how that is set."""
+
+    #: The folder.
+    directory: str
+    #: Whether networks are to be made, too.
+    update: bool
+    #: Decisions that are kept.
+    capacity: int
+    #: New decisions after which a network is tried, and seconds that this may take.
+    update_after: int
+    seconds: float
+
+    def frame(self) -> Frame:
+        """Put it into a frame."""
+        return Frame(LOOK, asdict(self))
+
+    @classmethod
+    def from_frame(cls, frame: Frame) -> Self:
+        """Read it.
+
+        Raises
+        ------
+        FrameError
+            If anything is missing.
+        """
+        return cls(
+            frame.text("directory"),
+            bool(frame.fields.get("update")),
+            int(frame.number("capacity")),
+            int(frame.number("update_after")),
+            float(frame.number("seconds")),
+        )
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Tells what became of a run."""
+
+    #: Decisions that were added, and why the run was thrown away if it was.
+    added: int
+    rejected: str | None
+    #: Decisions that there are by now.
+    decisions: int
+
+    def frame(self) -> Frame:
+        """Put it into a frame."""
+        return Frame(COLLECTED, asdict(self))
+
+    @classmethod
+    def from_frame(cls, frame: Frame) -> Self:
+        """Read it.
+
+        Raises
+        ------
+        FrameError
+            If anything is missing.
+        """
+        rejected = None if frame.fields.get("rejected") is None else frame.text("rejected")
+        return cls(int(frame.number("added")), rejected, int(frame.number("decisions")))
+
+
+@dataclass(frozen=True)
+class Updated:
+    """Tells what became of an update."""
+
+    accepted: bool
+    #: In a line.
+    reason: str
+    #: See `dask_mlsched.learning.gate`.
+    figures: Mapping[str, float]
+
+    def frame(self) -> Frame:
+        """Put it into a frame."""
+        return Frame(UPDATED, asdict(self))
+
+    @classmethod
+    def from_frame(cls, frame: Frame) -> Self:
+        """Read it.
+
+        Raises
+        ------
+        FrameError
+            If anything is missing.
+        """
+        figures = frame.fields.get("figures")
+        if not isinstance(figures, dict) or not all(
+            isinstance(figure, int | float) for figure in figures.values()
+        ):
+            msg = f"figures are {reprlib.repr(figures)}; expected numbers by their names"
+            raise FrameError(msg)
+        return cls(bool(frame.fields.get("accepted")), frame.text("reason"), figures)
+
+
+@dataclass(frozen=True, eq=False)
+class Version:
+    """Says which network is to serve from now on."""
+
+    #: 0 for the one that ships.
+    number: int
+    network: Network
+
+    def frame(self) -> Frame:
+        """Put it into a frame."""
+        return Frame(VERSION, {"number": self.number}, self.network._asdict())
+
+    @classmethod
+    def from_frame(cls, frame: Frame) -> Self:
+        """Read it, and refuse what nothing should be decided by.
+
+        Raises
+        ------
+        FrameError
+            If anything is missing, or the network is none.
+        """
+        return cls(int(frame.number("number")), network_of(frame.arrays))

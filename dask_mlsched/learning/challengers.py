@@ -1,0 +1,223 @@
+"""New networks for a cluster, from the one that serves it: by search, and by a fit to decisions.
+
+Both go on from the champion, and gently: it is better than what these few runs alone would lead
+to. What counts is the makespan over the champion's, half on this cluster's own runs and half on
+instances that ship, against forgetting; what gets longer counts three times as much as what gets
+shorter, and much more where the gate would not let it through. A challenger that the gate refuses
+is tried again nearer to the champion, where it gains less and loses less.
+A fit has to be clearly better than the search, as in `trainer`: hidden layers cost time to serve.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+
+from dask_mlsched.core.network import Network, hidden_of
+from dask_mlsched.learning.decisions import Decisions, InvalidDecisionsError
+from dask_mlsched.learning.gate import LOSS, Suite
+from dask_mlsched.learning.instance import LOSS_WEIGHT
+from dask_mlsched.learning.processes import Processes
+from dask_mlsched.learning.search import CrossEntropy, SearchSettings
+from dask_mlsched.learning.verdict import judge
+
+MadeBy: TypeAlias = Literal["search", "fit"]
+
+#: Narrow: the champion is good already.
+SEARCH: Final = SearchSettings(population=16, elites=6, sigma=0.15)
+
+#: Instances of each half that a round of the search is run on.
+DRAWN: Final = 4
+
+#: Rounds between two looks at all instances; looks without a better network that end the search.
+LOOK_EVERY: Final = 3
+PATIENCE: Final = 8
+
+#: How far a challenger that was refused goes the next times.
+SHARES: Final = (0.7, 0.5, 0.35, 0.25)
+
+#: What a makespan that is longer by more than the gate allows costs beside its logarithm.
+REFUSED_WEIGHT: Final = 10.0
+
+#: Share of the time that the search has.
+SHARE: Final = 0.6
+
+#: More decisions than this, the newest ones, would not be gone through in the rest of it.
+MOST_DECISIONS: Final = 4_000
+
+
+@dataclass(frozen=True, eq=False)
+class Challenger:
+    """A network that may be better."""
+
+    network: Network
+    made_by: MadeBy
+    #: Mean cost on what it was searched with, where the champion's is 0.
+    cost: float
+
+
+class OutOfTimeError(Exception):
+    """Ends a fit whose time is up."""
+
+
+def challenger(
+    champion: Network,
+    instances: Suite,
+    decisions: Decisions | None,
+    *,
+    seed: int,
+    elapsed: Callable[[], float],
+    seconds: float,
+) -> Challenger | None:
+    """Make the best network of what there is time for; None if none is better than the champion.
+
+    Parameters
+    ----------
+    instances
+        What to search on; at least one.
+    decisions
+        Labelled ones; None for a search alone.
+    elapsed, seconds
+        How long it has taken so far, and may take.
+    """
+    with Processes(instances.instances) as processes:
+        trial = _Trial(processes, len(instances.own), champion)
+        best, cost = _searched(trial, champion, seed, expired=lambda: elapsed() >= SHARE * seconds)
+        found: MadeBy = "search"
+        if decisions is not None:
+            fitted = _fitted(best, decisions, seed, expired=lambda: elapsed() >= seconds)
+            if fitted is not None and (fit_cost := trial.cost(fitted)) < cost - _margin():
+                best, cost, found = fitted, fit_cost, "fit"
+    return None if best is champion else Challenger(best, found, cost)
+
+
+class _Trial:
+    """Runs networks on own and shipped instances, which count by halves."""
+
+    def __init__(self, processes: Processes, own: int, champion: Network) -> None:
+        self._processes = processes
+        #: Of each instance, the makespan under the champion.
+        self._usual = [each.makespan for each in judge(processes, champion).outcomes]
+        everything = range(len(processes.instances))
+        halves: tuple[Sequence[int], ...] = (everything[:own], everything[own:])
+        self._halves = [half for half in halves if half]
+
+    def cost(self, network: Network) -> float:
+        """Return the mean cost over all instances."""
+        return self._mean(network, self._halves)
+
+    def drawn(self, rng: np.random.Generator) -> list[list[int]]:
+        """Draw some instances of each half."""
+        return [
+            rng.choice(half, min(DRAWN, len(half)), replace=False).tolist() for half in self._halves
+        ]
+
+    def _mean(self, network: Network, halves: Sequence[Sequence[int]]) -> float:
+        return fmean(
+            fmean(
+                _cost(outcome.makespan / self._usual[place])
+                for place, outcome in zip(
+                    half, judge(self._processes, network, half).outcomes, strict=True
+                )
+            )
+            for half in halves
+        )
+
+    def costs(
+        self,
+        networks: Sequence[Network],
+        halves: Sequence[Sequence[int]],
+        expired: Callable[[], bool],
+    ) -> list[float] | None:
+        """Return the mean cost of each network on some instances; None if time is up before."""
+        costs = []
+        for network in networks:
+            if expired():
+                return None
+            costs.append(self._mean(network, halves))
+        return costs
+
+
+def _cost(ratio: float) -> float:
+    log = math.log(ratio)
+    refused = max(0.0, log - math.log(1 + LOSS))
+    return log + LOSS_WEIGHT * max(0.0, log) + REFUSED_WEIGHT * refused
+
+
+def _searched(
+    trial: _Trial, start: Network, seed: int, *, expired: Callable[[], bool]
+) -> tuple[Network, float]:
+    """Search on from the champion; return the best network and its cost."""
+    best, least = start, 0.0
+    distribution = CrossEntropy(start, SEARCH)
+    idle = 0
+    while idle < PATIENCE:
+        rng = np.random.default_rng((seed, len(distribution.rounds)))
+        costs = trial.costs(distribution.ask(rng), trial.drawn(rng), expired)
+        if costs is None:
+            break
+        distribution.tell(costs)
+        if len(distribution.rounds) % LOOK_EVERY:
+            continue
+        idle += 1
+        middle = distribution.network
+        found = trial.cost(middle)
+        if found < least:
+            best, least, idle = middle, found, 0
+    return best, least
+
+
+def _margin() -> float:
+    # Torch is there already, by the fit.
+    from dask_mlsched.learning.trainer import MARGIN
+
+    return MARGIN
+
+
+def nearer(champion: Network, made: Challenger) -> Iterator[tuple[float, Network]]:
+    """Yield a challenger, and then what lies on the way to it: the share of the way, a network.
+
+    Of a fit, only itself: its hidden layers are not the champion's.
+    """
+    yield 1.0, made.network
+    for share in SHARES if made.made_by == "search" else ():
+        way = np.float32(share)
+        yield (
+            share,
+            champion._replace(
+                skip=champion.skip + way * (made.network.skip - champion.skip),
+                w3=champion.w3 + way * (made.network.w3 - champion.w3),
+            ),
+        )
+
+
+def _fitted(
+    start: Network, decisions: Decisions, seed: int, *, expired: Callable[[], bool]
+) -> Network | None:
+    """Fit to decisions, from a network on; None if there are too few, or time is up."""
+    # Only here: it is what takes torch.
+    from dask_mlsched.learning.fit import Epoch, fit
+    from dask_mlsched.learning.hardware import use_one_thread
+    from dask_mlsched.learning.labelled_rounds import evened
+    from dask_mlsched.learning.training import TrainSettings
+
+    def go_on(_: Epoch) -> None:
+        if expired():
+            raise OutOfTimeError
+
+    if expired():
+        return None
+    use_one_thread()
+    usual = TrainSettings().fit
+    hidden = hidden_of(start)
+    settings = replace(usual, seed=seed, hidden=hidden if any(hidden) else usual.hidden)
+    newest = decisions.take(np.arange(len(decisions))[-MOST_DECISIONS:])
+    try:
+        return fit(evened(newest), settings, start=start, on_epoch=go_on).network
+    except (OutOfTimeError, InvalidDecisionsError):
+        return None

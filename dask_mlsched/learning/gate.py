@@ -1,0 +1,100 @@
+"""Whether a new network may take over: what it comes to on a frozen suite, beside the present one.
+
+LEARNING, section 5, *Promote*, as far as it can be simulated: better over the whole suite by half a
+hundredth, not worse on this cluster's own runs, and no family worse than two hundredths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import geometric_mean
+from typing import Final
+
+from dask_mlsched.core.network import Network
+from dask_mlsched.learning.instance import Instance
+from dask_mlsched.learning.processes import Processes
+from dask_mlsched.learning.verdict import judge
+
+#: Shares of the makespan: so much has to be won overall; a family may lose so much.
+GAIN: Final = 0.005
+LOSS: Final = 0.02
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The instances to judge on."""
+
+    #: Of this cluster's runs, and those that ship.
+    own: Sequence[Instance]
+    shipped: Sequence[Instance]
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """All of them, the own ones first."""
+        return (*self.own, *self.shipped)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The makespans of a challenger over those of the champion."""
+
+    #: Geometric mean over the suite; over own runs, None without any.
+    overall: float
+    own: float | None
+    #: The family that is worst, and its geometric mean.
+    worst_family: str
+    worst: float
+    #: Geometric means of the makespans of both over those of Dask alone.
+    champion: float
+    challenger: float
+
+    @property
+    def objection(self) -> str | None:
+        """Say why the challenger may not take over; None if it may."""
+        if not self.overall <= 1 - GAIN:
+            return f"{self.overall:.4f} of the makespan over the suite; expected {1 - GAIN} at most"
+        if self.own is not None and not self.own <= 1:
+            return f"{self.own:.4f} of the makespan of own runs; expected 1 at most"
+        if not self.worst <= 1 + LOSS:
+            return (
+                f"{self.worst:.4f} of the makespan of family {self.worst_family!r}; "
+                f"expected {1 + LOSS} at most"
+            )
+        return None
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Return the figures by their names, for records."""
+        figures = {
+            "overall": self.overall,
+            "worst": self.worst,
+            "champion": self.champion,
+            "challenger": self.challenger,
+        }
+        return figures if self.own is None else {**figures, "own": self.own}
+
+
+def compare(suite: Suite, champion: Network, challenger: Network) -> Comparison:
+    """Run both networks on all instances of a suite; there is one at least."""
+    instances = suite.instances
+    with Processes(instances) as processes:
+        before, after = judge(processes, champion), judge(processes, challenger)
+    ratios = [
+        new.makespan / old.makespan
+        for old, new in zip(before.outcomes, after.outcomes, strict=True)
+    ]
+    families: dict[str, list[float]] = {}
+    for instance, ratio in zip(instances, ratios, strict=True):
+        families.setdefault(instance.family, []).append(ratio)
+    means = {family: geometric_mean(each) for family, each in families.items()}
+    worst = max(means, key=lambda family: means[family])
+    own = len(suite.own)
+    return Comparison(
+        overall=geometric_mean(ratios),
+        own=geometric_mean(ratios[:own]) if own else None,
+        worst_family=worst,
+        worst=means[worst],
+        champion=before.makespan,
+        challenger=after.makespan,
+    )

@@ -1,0 +1,82 @@
+"""The folder of a training beside a cluster: what lies where, and who may write to it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dask_mlsched.core import features
+from dask_mlsched.core.training_message import MODELS, RUN_SUFFIX, RUNS
+from dask_mlsched.learning.frozen_suite import FrozenSuite
+from dask_mlsched.learning.journal import Journal
+from dask_mlsched.learning.model_versions import ModelVersions
+from dask_mlsched.learning.replay import ReplayBuffer
+from dask_mlsched.learning.replay_file import SUFFIX, ReplayError
+
+DECISIONS: Final = f"decisions{SUFFIX}"
+EVENTS: Final = "events.jsonl"
+SUITE: Final = "suite"
+
+#: Seconds for which the process of a scheduler that was killed may still be there.
+_LAST_BREATH: Final = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingFolder:
+    """The parts of a folder, open for writing; one process at a time has it."""
+
+    path: Path
+    buffer: ReplayBuffer
+    suite: FrozenSuite
+    journal: Journal
+    versions: ModelVersions
+
+    @classmethod
+    def open(cls, path: Path, capacity: int) -> TrainingFolder:
+        """Open a folder; it is made if it is not there.
+
+        Parameters
+        ----------
+        capacity
+            Decisions that are kept, if none have been so far.
+
+        Raises
+        ------
+        OSError
+            If it cannot be made or read.
+        dask_mlsched.learning.replay_file.ReplayError
+            If another process has it, or its decisions cannot be used.
+        """
+        path.mkdir(parents=True, exist_ok=True)
+        buffer = _opened(path / DECISIONS, capacity)
+        return cls(
+            path,
+            buffer,
+            FrozenSuite(path / SUITE),
+            Journal(path / EVENTS),
+            ModelVersions(path / MODELS),
+        )
+
+    def runs(self) -> list[Path]:
+        """List the runs that wait to be learned from, oldest first."""
+        spool = self.path / RUNS
+        return sorted(spool.glob(f"*{RUN_SUFFIX}")) if spool.is_dir() else []
+
+    def close(self) -> None:
+        """Give it back."""
+        self.buffer.close()
+
+
+def _opened(file: Path, capacity: int) -> ReplayBuffer:
+    deadline = time.monotonic() + _LAST_BREATH
+    while True:
+        try:
+            if not file.exists():
+                return ReplayBuffer.create(file, features.NAMES, capacity)
+            return ReplayBuffer.open(file, features.NAMES, "write")
+        except ReplayError as error:
+            if "is writing to it" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)

@@ -1,0 +1,128 @@
+"""The frozen suite: the first run of each program, as it was, and never anything else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dask_mlsched.learning import frozen_suite, instance_file
+from dask_mlsched.learning.frozen_suite import FrozenSuite
+from dask_mlsched.learning.instance import Instance, InstanceError
+from dask_mlsched.learning.instance_file import InstanceFileError
+from learning.instances import NEAREST
+from learning.recorded_runs import calibration
+
+
+def an_instance(tiles: int = 4) -> Instance:
+    run = calibration(tiles)
+    return Instance.recorded("a run", "mine", run.taken.dag, run.machine, run.settings)
+
+
+def test_an_instance_is_read_as_it_was_written(tmp_path: Path) -> None:
+    made, path = an_instance(), tmp_path / "i"
+    instance_file.save(path, made)
+    got = instance_file.load(path)
+    assert (got.name, got.family, got.machine, got.settings) == (
+        *(made.name, made.family),
+        *(made.machine, made.settings),
+    )
+    assert (got.stock_makespan, got.stock_bytes) == (made.stock_makespan, made.stock_bytes)
+    assert got.dag.keys == made.dag.keys
+    for name in ("sources", "starts", "nbytes", "seconds", "wanted", "given", "prefix"):
+        np.testing.assert_array_equal(getattr(got.dag, name), getattr(made.dag, name))
+    assert got.run(NEAREST) == made.run(NEAREST)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "other"}, "is of 'other', version 1"),
+        ({"version": 2}, "version 2; expected 'mlsched-instance', version 1"),
+        ({"stock_bytes": 0}, "moved 0 bytes"),
+        ({"machine": {}}, "KeyError"),
+        ({"settings": None}, "TypeError"),
+        ({"graph": {"format": "mlsched-graph", "version": 1, "tasks": []}}, "at least one task"),
+    ],
+)
+def test_what_is_no_instance_is_one_clear_error(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "i"
+    instance_file.save(path, an_instance())
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(InstanceFileError, match=message) as caught:
+        instance_file.load(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
+def test_what_is_no_json_is_one_clear_error(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "i").write_bytes(data)
+    with pytest.raises(InstanceFileError, match="holds no instance"):
+        instance_file.load(tmp_path / "i")
+    with pytest.raises(InstanceFileError, match="cannot be read"):
+        instance_file.load(tmp_path / "none")
+
+
+def test_a_recorded_run_in_which_nothing_moves_is_no_instance() -> None:
+    run = calibration()
+    roomy = replace(run.machine, limit=10**9)
+    with pytest.raises(InstanceError, match="have to be moved; expected more"):
+        Instance.recorded("x", "y", run.taken.dag, roomy, run.settings)
+
+
+def test_the_first_run_of_a_program_is_kept_and_never_changed(tmp_path: Path) -> None:
+    suite = FrozenSuite(tmp_path)
+    assert suite.offer(7, calibration()) == "kept"
+    (file,) = tmp_path.iterdir()
+    before = file.read_bytes()
+    slower = replace(calibration(), machine=replace(calibration().machine, limit=90_000))
+    assert suite.offer(7, slower) == "known"
+    again = FrozenSuite(tmp_path)
+    assert again.offer(7, slower) == "known"
+    assert file.read_bytes() == before
+    assert [each.name for each in again.instances] == ["run 0000000000000007"]
+    assert again.problems == ()
+
+
+def test_so_many_are_kept_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frozen_suite, "MOST", 2)
+    suite = FrozenSuite(tmp_path)
+    assert [suite.offer(n, calibration()) for n in range(3)] == ["kept", "kept", "full"]
+    assert len(suite) == len(suite.instances) == 2
+
+
+def test_what_is_too_large_or_cannot_be_won_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = FrozenSuite(tmp_path)
+    roomy = replace(calibration(), machine=replace(calibration().machine, limit=10**9))
+    assert suite.offer(1, roomy) == "nothing to win"
+    small = replace(calibration(), machine=replace(calibration().machine, limit=1_000))
+    assert suite.offer(2, small) == "nothing to win"
+    monkeypatch.setattr(frozen_suite, "MOST_TASKS", 5)
+    assert suite.offer(3, calibration()) == "too large"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rule_that_compiled_runs_do_not_know_is_replaced(tmp_path: Path) -> None:
+    suite = FrozenSuite(tmp_path)
+    run = calibration()
+    odd = replace(run, settings=replace(run.settings, eviction="belady"))
+    assert suite.offer(1, odd) == "kept"
+    assert suite.instances[0].settings.eviction == "next-use"
+
+
+def test_a_damaged_file_is_told_of_left_alone_and_not_made_again(tmp_path: Path) -> None:
+    FrozenSuite(tmp_path).offer(1, calibration())
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(b"{")
+    suite = FrozenSuite(tmp_path)
+    assert len(suite) == 0
+    assert "holds no instance" in suite.problems[0]
+    assert suite.offer(1, calibration()) == "known"
+    assert file.read_bytes() == b"{"
