@@ -17,6 +17,7 @@ from dask_mlsched.core import policies
 Mode: TypeAlias = Literal["off", "observe", "manage"]
 Scope: TypeAlias = Literal["tiered", "all"]
 TraceMode: TypeAlias = Literal["off", "memory"]
+Training: TypeAlias = Literal["off", "collect", "background"]
 
 #: A recording needs this much to say what it is of, and that it is full.
 _SMALLEST_TRACE = 10_000
@@ -44,6 +45,11 @@ _KEYS = {
     "trace": "trace",
     "trace_directory": "trace-directory",
     "trace_limit": "trace-limit",
+    "training": "training.mode",
+    "training_directory": "training.directory",
+    "training_capacity": "training.capacity",
+    "training_update_after": "training.update-after",
+    "training_seconds": "training.seconds",
 }
 
 
@@ -89,6 +95,11 @@ class Config:
     trace: TraceMode
     trace_directory: str | None
     trace_limit: int
+    training: Training
+    training_directory: str | None
+    training_capacity: int
+    training_update_after: int
+    training_seconds: float
 
     @classmethod
     def read(cls, **overrides: Any) -> Config:
@@ -97,7 +108,7 @@ class Config:
         Raises
         ------
         ConfigError
-            If a keyword is unknown or a value cannot be used.
+            If a keyword is unknown, a value cannot be used, or another one is missing for it.
         """
         check_overrides(**overrides)
         defaults = _load("mlsched.yaml")["mlsched"]
@@ -108,7 +119,15 @@ class Config:
             default = _lookup(defaults, key)
             configured = dask.config.get(f"mlsched.{key}", default=default)
             values[name] = checked(name, overrides.get(name, configured))
-        return cls(**values)
+        config = cls(**values)
+        if config.training != "off" and config.training_directory is None:
+            msg = (
+                f"mlsched.training.mode is {config.training!r} and mlsched.training.directory is "
+                "None; expected a directory on the scheduler's machine: "
+                "dask_mlsched.install(client, training=…, training_directory=…)"
+            )
+            raise ConfigError(msg)
+        return config
 
 
 def check_overrides(**overrides: Any) -> None:
@@ -129,7 +148,7 @@ def check_overrides(**overrides: Any) -> None:
 def checked(name: str, value: Any) -> Any:
     """Check one setting and bring it to its unit."""
     # YAML 1.1 reads a bare `off` as false.
-    if name in ("mode", "trace") and value is False:
+    if name in ("mode", "trace", "training") and value is False:
         value = "off"
     schema = _load("mlsched-schema.yaml")
     for part in _KEYS[name].split("."):
@@ -144,7 +163,7 @@ def checked(name: str, value: Any) -> Any:
         _check_policy(value)
     if name == "bandwidth":
         return _positive(name, value, "bytes per second such as '10 GB/s'", _parse_bandwidth)
-    if name == "trace_directory":
+    if name in ("trace_directory", "training_directory"):
         return value or None  # an empty variable of the environment is none
     if name == "trace_limit":
         return _trace_limit(value)

@@ -46,8 +46,9 @@ def test_an_emptied_configuration_leaves_the_defaults():
 
 
 def test_a_bare_off_in_yaml_is_what_it_looks_like():
-    with dask.config.set(yaml.safe_load("mlsched: {mode: off, trace: off}")):
-        assert (Config.read().mode, Config.read().trace) == ("off", "off")
+    with dask.config.set(yaml.safe_load("mlsched: {mode: off, trace: off, training: {mode: off}}")):
+        config = Config.read()
+    assert (config.mode, config.trace, config.training) == ("off", "off", "off")
 
 
 @pytest.mark.parametrize(
@@ -67,8 +68,30 @@ def test_quantities_are_brought_to_their_unit(name, value, number):
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_no_directory_for_traces_is_none(value):
-    assert Config.read(trace_directory=value).trace_directory is None
+def test_no_directory_is_none(value):
+    config = Config.read(trace_directory=value, training_directory=value)
+    assert (config.trace_directory, config.training_directory) == (None, None)
+
+
+@pytest.mark.parametrize("mode", ["collect", "background"])
+@pytest.mark.parametrize("directory", [None, ""])
+def test_training_needs_a_directory(mode, directory):
+    message = (
+        f"mlsched.training.mode is {mode!r} and mlsched.training.directory is None; expected a "
+        "directory on the scheduler's machine: "
+        "dask_mlsched.install(client, training=…, training_directory=…)"
+    )
+    with pytest.raises(ConfigError) as caught:
+        Config.read(training=mode, training_directory=directory)
+    assert str(caught.value) == message
+    assert Config.read(training=mode, training_directory="here").training == mode
+    assert Config.read(training="off", training_directory=directory).training == "off"
+
+
+def test_one_half_of_training_may_be_configured_where_the_scheduler_is():
+    check_overrides(training="background")
+    with dask.config.set({"mlsched.training.directory": "there"}):
+        assert Config.read(training="background").training_directory == "there"
 
 
 @pytest.mark.parametrize(
@@ -140,6 +163,23 @@ def test_the_limit_of_a_trace_is_brought_to_bytes(value, nbytes):
         ("explain_length", -1, "mlsched.explain-length is -1; expected integer at least 0"),
         ("trace", "file", "mlsched.trace is 'file'; expected one of off, memory"),
         ("trace_directory", 5, "mlsched.trace-directory is 5; expected string or null"),
+        (
+            "training",
+            "on",
+            "mlsched.training.mode is 'on'; expected one of off, collect, background",
+        ),
+        ("training_directory", 5, "mlsched.training.directory is 5; expected string or null"),
+        ("training_capacity", 0, "mlsched.training.capacity is 0; expected integer at least 1"),
+        (
+            "training_update_after",
+            0,
+            "mlsched.training.update-after is 0; expected integer at least 1",
+        ),
+        (
+            "training_seconds",
+            "0s",
+            "mlsched.training.seconds is '0s'; expected a time such as '100ms', more than 0",
+        ),
         ("trace_limit", 1.5, "mlsched.trace-limit is 1.5; expected string or integer"),
         *[
             (

@@ -148,6 +148,16 @@ class Controller:
         inputs = sum(graph.nbytes[dep] for dep in graph.dependencies[task])
         return inputs + graph.expected_nbytes(task)
 
+    def count_on(self, earlier: Controller) -> None:
+        """Add what an earlier one has counted: for users, it is all one."""
+        self.holds += earlier.holds
+        self.hold_seconds += earlier.hold_seconds
+        self.oversized += earlier.oversized
+        chooser, before = self.chooser, earlier.chooser
+        chooser.reasons.update(before.reasons)
+        chooser.recent_seconds.extendleft(reversed(before.recent_seconds))
+        chooser.total_seconds += before.total_seconds
+
     def handle(self, event: ev.Event) -> list[ev.Instruction]:
         """Take in one event; instructions come back for `Decide` alone.
 

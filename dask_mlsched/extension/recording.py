@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tornado.ioloop import PeriodicCallback
@@ -29,11 +31,22 @@ class NotRecordedError(RuntimeError):
     """There is no trace to be had: one line that says why, and the cure."""
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A trace that is over."""
+
+    #: Tasks that have begun in it.
+    begun: int
+    #: Returns it; may be called in any thread, and raise OSError.
+    read: Callable[[], bytes]
+
+
 class Recording:
     """Makes controllers that are recorded, if that is configured, and keeps the latest trace.
 
-    A trace begins with its controller, and ends with it. Nothing that goes wrong with it may
-    disturb the run: it is counted, logged once and shown in `status()`.
+    A trace begins with its controller, and ends with it. The latest is the last one in which
+    something ran: where runs are cut apart, the next one may not have begun. Nothing that goes
+    wrong with it may disturb the run: it is counted, logged once and shown in `status()`.
 
     Parameters
     ----------
@@ -49,6 +62,8 @@ class Recording:
         self._config = config
         self._recorder: Recorder | None = None
         self._store: Store | None = None
+        #: The trace before, until something runs in this one.
+        self._before: tuple[Recorder, Store] | None = None
         self._flushing: PeriodicCallback | None = None
         #: Whether the recorder's problem has been counted.
         self._told = False
@@ -58,7 +73,17 @@ class Recording:
     @property
     def wanted(self) -> bool:
         """Whether runs are to be recorded."""
-        return self._config.trace == "memory" or self._config.trace_directory is not None
+        config = self._config
+        return (
+            config.trace == "memory"
+            or config.trace_directory is not None
+            or config.training != "off"
+        )
+
+    @property
+    def begun(self) -> int:
+        """Tasks that have begun in this trace."""
+        return 0 if self._recorder is None else self._recorder.begun
 
     def begin(
         self, policy: Policy | None, settings: Settings, *, policy_name: str, mode: str
@@ -82,6 +107,8 @@ class Recording:
 
     def _new_store(self) -> Store:
         directory = self._config.trace_directory
+        if self._recorder is not None and self._store is not None and self._recorder.begun:
+            self._before = self._recorder, self._store
         self._store = self._recorder = None
         return MemoryStore() if directory is None else FileStore(directory)
 
@@ -100,11 +127,13 @@ class Recording:
         if self._recorder is not None:
             self._recorder.flush()
             self._tell(self._recorder)
+            if self._recorder.begun:
+                self._before = None
 
-    def end(self) -> None:
-        """End the trace, if there is one; it can still be fetched until the next one begins."""
+    def end(self) -> Ended | None:
+        """End the trace, if there is one; it can still be fetched until something runs again."""
         if self._flushing is None or self._recorder is None or self._store is None:
-            return
+            return None
         self._flushing.stop()
         self._flushing = None
         self._recorder.close()
@@ -113,6 +142,7 @@ class Recording:
             self._store.close()
         except OSError as error:
             self._failed(f"{type(error).__name__}: {error}")
+        return Ended(self._recorder.begun, self._store.read)
 
     def fetch(self) -> bytes:
         """Return the latest trace as it stands, with an end.
@@ -130,16 +160,17 @@ class Recording:
             )
             raise NotRecordedError(msg)
         self.flush()
-        if self._recorder is None or self._store is None:
+        recorder, store = self._before or (self._recorder, self._store)
+        if recorder is None or store is None:
             why = self.last_problem or "nothing has been managed or observed so far"
             msg = f"nothing is recorded: {why}; see handle.status()"
             raise NotRecordedError(msg)
         try:
-            data = self._store.read()
+            data = store.read()
         except OSError as error:
             msg = f"the trace cannot be read on the scheduler ({error}); record to memory instead"
             raise NotRecordedError(msg) from error
-        return data + self._recorder.end if self._recorder.going_on else data
+        return data + recorder.end if recorder.going_on else data
 
     def snapshot(self) -> dict[str, Any]:
         """Describe the recording for `status()`."""

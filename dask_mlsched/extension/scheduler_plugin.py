@@ -31,8 +31,10 @@ from tornado.ioloop import PeriodicCallback
 from dask_mlsched.config import Config, Mode, check_overrides
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.controller import Controller
+from dask_mlsched.core.policies import LEARNED
 from dask_mlsched.extension import dask_versions, parking, remote, status
 from dask_mlsched.extension.dispatcher import Dispatcher, stimulus
+from dask_mlsched.extension.episodes import MOST_LEFT
 from dask_mlsched.extension.policy_source import load_policy, prepare
 from dask_mlsched.extension.recording import Recording
 from dask_mlsched.extension.reports import TOPIC, Reports
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from distributed.scheduler import Scheduler, TaskState
 
     from dask_mlsched.core.policies import Policy
+    from dask_mlsched.extension.online_training import OnlineTraining
     from dask_mlsched.extension.specialising import Specialising
 
 logger = logging.getLogger("dask_mlsched")
@@ -86,6 +89,8 @@ class MLSchedulerPlugin(SchedulerPlugin):
     translator: Translator | None
     #: Asks for specialists, while a policy is asked that specialises.
     specialising: Specialising | None
+    #: Has runs learned from, unless that is off.
+    training: OnlineTraining | None
 
     def __init__(self, **overrides: Any) -> None:
         check_overrides(**overrides)
@@ -93,6 +98,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
         self.controller = None
         self.translator = None
         self.specialising = None
+        self.training = None
         self.mode: Mode = "off"
         self.policy_name = ""
         self.reports = Reports()
@@ -147,6 +153,11 @@ class MLSchedulerPlugin(SchedulerPlugin):
         heard = self._take_over()
         self.dispatcher = Dispatcher(scheduler, self.config.explain_length)
         self.recording = Recording(self.config)
+        if self.config.training != "off":
+            # Only here, for those who want it.
+            from dask_mlsched.extension.online_training import OnlineTraining
+
+            self.training = OnlineTraining(self.config)
         self.mode = self.config.mode
         self.policy_name = self.config.policy
         remote.add_handlers(self)
@@ -196,7 +207,10 @@ class MLSchedulerPlugin(SchedulerPlugin):
         remote.remove_handlers(self)
         self.mode = "off"
         self._specialise(None)
-        return self._deactivate(release=release)
+        released = self._deactivate(release=release)
+        if self.training is not None:
+            self.training.close()
+        return released
 
     async def uninstall(self) -> int:
         """Stop, and take both halves of the plugin off the cluster."""
@@ -267,7 +281,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
             seed=config.seed,
         )
         policy = load_policy(self.policy_name, config.seed)
-        self._specialise(policy)
+        self._serve(policy, self.policy_name)
         self.controller = self.recording.begin(
             policy, settings, policy_name=self.policy_name, mode=self.mode
         )
@@ -284,10 +298,13 @@ class MLSchedulerPlugin(SchedulerPlugin):
         self._schedule_pass()
         return left
 
-    def _deactivate(self, *, release: bool) -> int:
+    def _deactivate(self, *, release: bool, learn: bool = True) -> int:
+        """End to watch; what ran until now is learned from, if that is wanted and `learn`."""
         self.controller = None
         self.translator = None
-        self.recording.end()
+        ended = self.recording.end()
+        if learn and ended is not None and self.training is not None:
+            self.training.take(ended, at_once=self._check is None)
         return parking.release_all(self.scheduler, stimulus()) if release else 0
 
     def set_mode(self, mode: Mode) -> None:
@@ -297,6 +314,9 @@ class MLSchedulerPlugin(SchedulerPlugin):
         if self.manages:
             self._give_back()
         self.mode = mode
+        if mode != "off" and self.training is not None and self.controller is not None:
+            # A run is learned from as it began: watched, or managed.
+            self._begin_anew()
         self.update_activity()
         if self.manages:
             self._park(list(self.scheduler.tasks.values()))
@@ -314,7 +334,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
         managed = self.manages
         self.policy_name = name
         if self.controller is not None:
-            self._specialise(policy)
+            self._serve(policy, name)
             self.controller.chooser.set_policy(policy)
             self.recording.policy_switched(name)
         if managed and not self.manages:
@@ -322,6 +342,13 @@ class MLSchedulerPlugin(SchedulerPlugin):
         elif self.manages and not managed:
             self._park(list(self.scheduler.tasks.values()))
         self._schedule_pass()
+
+    def _serve(self, policy: Policy | None, name: str) -> None:
+        """Give a policy that is to be asked what was learned here, and a specialist's answer."""
+        if self.training is not None:
+            # A user's own class brings its own network.
+            self.training.serve(policy if name in LEARNED else None)  # type: ignore[arg-type]
+        self._specialise(policy)
 
     def _specialise(self, policy: Policy | None) -> None:
         """Have a policy specialised from now on, if it is one of that kind; else end that."""
@@ -497,6 +524,8 @@ class MLSchedulerPlugin(SchedulerPlugin):
         self._had_running = running
         if self.specialising is not None and self.watches and self.manages:
             self._guarded("specialise", self._look, self.specialising)
+        if self.training is not None and self.watches:
+            self._guarded("training", self._look_for_rest, self.training)
         if self.controller is None or not self.controller.parked or not self.watches:
             return
         assert self.translator is not None
@@ -509,6 +538,30 @@ class MLSchedulerPlugin(SchedulerPlugin):
         assert self.controller is not None
         assert self.translator is not None
         specialising.look(self.scheduler, self.controller, self.translator, time.monotonic())
+
+    def _look_for_rest(self, training: OnlineTraining) -> None:
+        """Between two runs, end the trace of the one, and let a new network have the next."""
+        assert self.controller is not None
+        begun = self.recording.begun
+        if not training.episodes.over(self.scheduler, begun, time.monotonic()):
+            return
+        guard = self.controller.chooser.guard
+        # A policy that was switched off stays so: it would be asked again by a new controller.
+        if begun and len(self.scheduler.tasks) <= MOST_LEFT and not (guard and guard.off):
+            self._begin_anew()
+        elif training.has_news:
+            training.serve_newest()
+            if self.specialising is not None and guard is not None:
+                self.specialising.serve(guard.policy)  # type: ignore[arg-type]  # it specialises
+
+    def _begin_anew(self) -> None:
+        """End what is recorded, and go on with a new controller; what was counted still counts."""
+        earlier = self.controller
+        assert earlier is not None
+        self._deactivate(release=False)
+        self._activate()
+        assert self.controller is not None
+        self.controller.count_on(earlier)
 
     def _keep_alive(self) -> None:
         timeout = self.scheduler.no_workers_timeout
@@ -536,7 +589,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
                 self.last_error,
             )
             self.mode = "off"
-            self._deactivate(release=True)
+            self._deactivate(release=True, learn=False)
         else:
             self._resync_scheduled = True
             self._schedule_pass()
@@ -545,7 +598,8 @@ class MLSchedulerPlugin(SchedulerPlugin):
         """Build the picture anew from the scheduler's own state."""
         self._resync_scheduled = False
         if self.controller is not None:
-            self._deactivate(release=False)
+            # Of what came to this nobody knows how much is true.
+            self._deactivate(release=False, learn=False)
             self._activate()
 
     def snapshot(self) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def snapshot(plugin: MLSchedulerPlugin) -> dict[str, Any]:
         },
         "trace": plugin.recording.snapshot(),
         "specialising": None if plugin.specialising is None else plugin.specialising.snapshot(),
+        "training": None if plugin.training is None else plugin.training.snapshot(),
         **_decisions(controller),
     }
 

@@ -50,6 +50,7 @@ async def test_the_status_before_anything_has_run(c, s, a, b):
                 "last_problem": None,
             },
             "specialising": None,
+            "training": None,
             "decisions": 0,
             "reasons": {},
             "holds": 0,

@@ -1,0 +1,70 @@
+"""The process that learns, with few instances: for the schedulers of tests."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from core.networks import random_network
+from dask_mlsched.core import features, judgement
+from dask_mlsched.core.network import Network
+from dask_mlsched.learning import frame_streams, update
+from dask_mlsched.learning.challengers import Challenger
+from dask_mlsched.learning.gate import Comparison
+from dask_mlsched.learning.online import serve
+from dask_mlsched.learning.update import Shipped
+from learning.instances import factorization, product, scored_by
+
+
+def command(how: str) -> tuple[str, ...]:
+    """Return what a scheduler is to run.
+
+    Parameters
+    ----------
+    how
+        What updates come to: "accepted" a random network, whatever it is worth; "bad" one that the
+        gate refuses; "endless" never comes to an end.
+    """
+    return (sys.executable, __file__, how)
+
+
+def accepted() -> Network:
+    """Return the network that is accepted."""
+    return random_network(np.random.default_rng(7), features.COUNT, (0, 0))
+
+
+def challenged(how: str) -> Challenger:
+    while how == "endless":
+        time.sleep(0.01)
+    # Of a fit, nothing nearer to the champion is tried, which might be good.
+    return Challenger(accepted() if how == "accepted" else scored_by(missing=1.0), "fit", -1.0)
+
+
+def main(how: str) -> None:
+    """Serve the process's own input and output."""
+    # Workers in the scheduler's own process share its time: no simulation could foretell that.
+    judgement.TOLERANCE = 1e9  # type: ignore[misc]
+    update.challenger = lambda *_, **__: challenged(how)
+    if how == "accepted":
+        good = Comparison(0.5, 0.5, "all", 0.5, 1.0, 0.5)
+        replaced: Any = lambda *_: good  # noqa: E731 - as short as it is
+        update.compare = replaced
+    tell = frame_streams.begin(19)
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
+        serve(
+            frame_streams.take,
+            tell,
+            lambda: Shipped([factorization(6), product(5)], [product(4)]),
+            abandoned=frame_streams.abandoned,
+        )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
