@@ -21,6 +21,7 @@ def _commands() -> Sequence[click.Command]:
     from dask_mlsched.cli.simulate import simulate
     from dask_mlsched.cli.speed import speed
     from dask_mlsched.cli.train import train
+    from dask_mlsched.cli.training import training
 
     return (
         ablations,
@@ -36,6 +37,7 @@ def _commands() -> Sequence[click.Command]:
         simulate,
         speed,
         train,
+        training,
     )
 
 
