@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def command(how: str) -> tuple[str, ...]:
     ----------
     how
         What updates come to: "accepted" a random network, whatever it is worth; "bad" one that the
-        gate refuses; "endless" never comes to an end.
+        gate refuses; "endless" never comes to an end, and "patient" neither, but asks for the time.
     """
     return (sys.executable, __file__, how)
 
@@ -40,9 +41,11 @@ def accepted() -> Network:
     return random_network(np.random.default_rng(7), features.COUNT, (0, 0))
 
 
-def challenged(how: str) -> Challenger:
-    while how == "endless":
+def challenged(how: str, elapsed: Callable[[], float]) -> Challenger:
+    while how in ("endless", "patient"):
         time.sleep(0.01)
+        if how == "patient":
+            elapsed()
     # Of a fit, nothing nearer to the champion is tried, which might be good.
     return Challenger(accepted() if how == "accepted" else scored_by(missing=1.0), "fit", -1.0)
 
@@ -51,7 +54,7 @@ def main(how: str) -> None:
     """Serve the process's own input and output."""
     # Workers in the scheduler's own process share its time: no simulation could foretell that.
     judgement.TOLERANCE = 1e9  # type: ignore[misc]
-    update.challenger = lambda *_, **__: challenged(how)
+    update.challenger = lambda *_, elapsed, **__: challenged(how, elapsed)
     if how == "accepted":
         good = Comparison(0.5, 0.5, "all", 0.5, 1.0, 0.5)
         replaced: Any = lambda *_: good  # noqa: E731 - as short as it is

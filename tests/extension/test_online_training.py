@@ -182,7 +182,7 @@ async def test_a_run_of_few_tasks_is_not_learned_from_nor_part_of_the_next(c, s,
         await until(lambda: told(plugin)["runs"]["spooled"] == 1)
 
 
-@cluster_test()
+@cluster_test([2, 2])
 async def test_a_run_goes_on_while_anything_is_under_way(c, s, a, b, tmp_path):
     async with installed(c, s, **learning(tmp_path)) as (_, plugin):
         gate = c.submit(wait_then, "go", key="gate")
@@ -264,7 +264,7 @@ async def test_a_new_version_serves_from_the_next_run_on(c, s, a, b, tmp_path, m
         assert await tree(c, 32) == tree_total(32)
         trace = await saved(handle, tmp_path)
         (served,) = (each for each in trace.entries if isinstance(each, NetworkServed))
-        np.testing.assert_array_equal(served.network.skip, accepted().skip)
+        np.testing.assert_array_equal(served.served.network.skip, accepted().skip)
         assert (await handle.status())["training"]["last_update"]["accepted"]
         # Whatever builds the picture anew keeps it, and so does a policy asked anew.
         plugin._resync()
