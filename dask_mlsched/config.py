@@ -32,6 +32,7 @@ _KEYS = {
     "shortlist": "shortlist",
     "seed": "seed",
     "bandwidth": "bandwidth",
+    "round_trip": "round-trip",
     "hold_limit": "hold.limit",
     "time_budget": "policy-limits.time-budget",
     "failures": "policy-limits.failures",
@@ -82,6 +83,7 @@ class Config:
     shortlist: int
     seed: int
     bandwidth: float
+    round_trip: float
     hold_limit: float
     time_budget: float
     failures: int

@@ -15,6 +15,7 @@ def test_the_defaults_are_those_of_the_file():
     assert config.scope == "tiered"
     assert config.bandwidth == 10e9
     assert config.hold_limit == 1.0
+    assert config.round_trip == 0.005
     assert config.check_interval == 0.1
     assert config.failures == 10
 
@@ -58,6 +59,7 @@ def test_a_bare_off_in_yaml_is_what_it_looks_like():
         ("bandwidth", "1.5MB/s", 1.5e6),
         ("bandwidth", 5e9, 5e9),
         ("hold_limit", "250 ms", 0.25),
+        ("round_trip", "20ms", 0.02),
         ("hold_limit", 2, 2.0),
         ("time_budget", "50us", 5e-5),
         ("check_interval", "1 minute", 60.0),

@@ -56,6 +56,8 @@ class Settings:
     network_bandwidth: float = 100e6
     #: Seconds.
     hold_limit: float = 1.0
+    #: Seconds that it takes to tell of the end of a task and to send the next one; 0 if no time.
+    round_trip: float = 0.0
     time_budget: float = 0.05
     failures: int = 10
     seed: int = 0

@@ -24,6 +24,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Final
 
 from dask_mlsched.core import events as ev
@@ -528,7 +529,7 @@ class Controller:
             instruction = self.chooser.decide(worker, event.time)
             if isinstance(instruction, ev.Run):
                 instructions.append(self._send(instruction))
-                if self._takes_more(worker):
+                if self._takes_more(worker) or self._would_wait(worker):
                     heapq.heappush(queue, self._place_in_line(worker))
             elif instruction is not None:
                 self.holds += 1
@@ -567,6 +568,26 @@ class Controller:
                 return False
             seconds += statistics.seconds
         return seconds < ROUND_TRIP * device.threads
+
+    def _would_wait(self, worker: int) -> bool:
+        """Tell whether a worker would be done with what it has before the next task reaches it.
+
+        It begins its next task, whose loads keep its event loop busy, before it tells that one has
+        ended: so what waits behind its threads has to compute for as long as telling and sending
+        take. This is asked when a task was sent; a worker without room is left alone.
+        """
+        device, settings = self.devices[worker], self.settings
+        if settings.lookahead == 0 or device.paused or not settings.round_trip:
+            return False
+        if len(device.in_flight) >= device.threads + BRIDGE:
+            return False
+        seconds = 0.0
+        for task in islice(device.in_flight, device.threads, None):
+            statistics = self.graph.prefixes[self.graph.prefix[task]]
+            if not statistics.finished:
+                return False
+            seconds += statistics.seconds
+        return seconds < settings.round_trip * device.threads
 
     def _place_in_line(self, worker: int) -> tuple[float, float, int]:
         device = self.devices[worker]

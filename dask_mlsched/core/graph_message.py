@@ -219,6 +219,7 @@ _SETTINGS: Final = (
     "bandwidth",
     "network_bandwidth",
     "hold_limit",
+    "round_trip",
     "eviction",
     "keep_clean",
 )

@@ -274,6 +274,7 @@ class MLSchedulerPlugin(SchedulerPlugin):
             shortlist=config.shortlist,
             bandwidth=config.bandwidth,
             network_bandwidth=float(self.scheduler.bandwidth),
+            round_trip=config.round_trip,
             hold_limit=config.hold_limit,
             time_budget=config.time_budget,
             failures=config.failures,

@@ -19,7 +19,7 @@ from core.consistency import check
 from core.graphs import NBYTES, Drawn, draw, in_order
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.chooser import Settings
-from dask_mlsched.core.controller import Controller
+from dask_mlsched.core.controller import BRIDGE, Controller
 from dask_mlsched.core.policies import Policy
 
 State: TypeAlias = Literal["released", "waiting", "parked", "processing", "memory", "erred"]
@@ -461,10 +461,12 @@ class VirtualDask:
         self.instructions += instructions
         runs = [each for each in instructions if isinstance(each, ev.Run)]
         if not self.controller.chooser.fits:
-            lookahead = self.controller.settings.lookahead
+            settings = self.controller.settings
+            bridged = settings.lookahead > 0 and settings.round_trip > 0
+            ahead = max(settings.lookahead, BRIDGE) if bridged else settings.lookahead
             for run in runs:
                 device = self.controller.devices[run.worker]
-                assert len(device.in_flight) <= device.threads + lookahead
+                assert len(device.in_flight) <= device.threads + ahead
         for place, run in enumerate(runs):
             task = self.tasks[self.key(run.task)]
             self.deadlines.pop(run.worker, None)

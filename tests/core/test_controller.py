@@ -323,6 +323,32 @@ def test_where_memory_is_short_no_task_is_sent_early_to_bridge_the_way():
     assert in_flight_after_the_first(0.0, limit=50) == 1
 
 
+@pytest.mark.parametrize(
+    ("seconds", "round_trip", "lookahead", "expected"),
+    [
+        (0.006, 0.005, 1, 2),  # one that waits computes long enough
+        (0.002, 0.005, 1, 4),  # three do
+        (0.002, 0.0, 1, 2),  # news takes no time
+        (0.002, 0.005, 0, 1),  # nothing may wait, as the user has it
+        (0.002, 0.005, 5, 6),
+        (0.0, 0.005, 1, 1 + BRIDGE),
+    ],
+)
+def test_where_memory_is_short_tasks_that_wait_compute_for_as_long_as_the_way_takes(
+    seconds: float, round_trip: float, lookahead: int, expected: int
+):
+    settings = {"lookahead": lookahead, "round_trip": round_trip}
+    assert in_flight_after_the_first(seconds, limit=50, **settings) == expected
+
+
+def test_no_more_is_sent_than_the_lookahead_before_it_is_known_how_long_tasks_take():
+    dask = VirtualDask(lookahead=1, round_trip=0.005)
+    dask.join(0, limit=50)
+    dask.submit(" ".join(f"a-{i}" for i in range(30)))
+    dask.decide()
+    assert len(dask.controller.devices[0].in_flight) == 2
+
+
 def test_the_lookahead_may_be_longer_than_the_bridge():
     assert in_flight_after_the_first(0.0, lookahead=20) == 21
 

@@ -47,6 +47,22 @@ def takes_more(t: Tables, worker: int) -> bool:
 
 
 @compiled
+def would_wait(t: Tables, worker: int) -> bool:
+    """Tell whether a worker would be done with what it has before the next task reaches it."""
+    rules, row = t.rules[0], t.workers[worker]
+    threads = rules.threads
+    if rules.lookahead == 0 or rules.round_trip == 0 or row.in_flight >= threads + BRIDGE:
+        return False
+    seconds = 0.0
+    for i in range(threads, row.in_flight):
+        prefix = t.prefixes[t.prefix[t.in_flight[worker, i]]]
+        if not prefix.finished:
+            return False
+        seconds += prefix.seconds
+    return bool(seconds < rules.round_trip * threads)
+
+
+@compiled
 def first_in_line(t: Tables) -> int:
     """Name the least busy worker of those in line, the one that was sent a task longest ago."""
     best = -1

@@ -198,7 +198,7 @@ def _carry_out(t: Tables, worker: int, choice: int) -> None:
         clock.runs += 1
         clock.pass_time += t.rules[0].decision
         _send(t, choice, worker, clock.pass_time)
-        row.in_line = choosing.takes_more(t, worker)
+        row.in_line = choosing.takes_more(t, worker) or choosing.would_wait(t, worker)
         return
     row.in_line = False
     if choice == choosing.HOLD and math.isnan(row.held_since):

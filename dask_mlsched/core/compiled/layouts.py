@@ -196,6 +196,7 @@ RULES: Final = np.dtype(
         ("slow_limit", np.int64),
         ("log", np.bool_),
         ("widest", np.int64),  # most inputs of a task
+        ("round_trip", np.float64),
         ("guided", np.bool_),  # whether the guide is another order than Dask's
     ],
     align=True,

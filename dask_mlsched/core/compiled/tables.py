@@ -205,6 +205,7 @@ def lay_out(
         NO_LIMIT if machine.slow_limit is None else machine.slow_limit,
         log,
         widest,
+        settings.round_trip,
         guide is not None,
     )
     limit = NO_LIMIT if machine.limit is None else machine.limit

@@ -135,6 +135,7 @@ def cases(draw: st.DrawFn) -> Case:
     chosen = Settings(
         lookahead=draw(st.integers(0, 2)),
         shortlist=draw(st.sampled_from([1, 3, 32])),
+        round_trip=draw(st.sampled_from([0.0, 5e-3])),
         bandwidth=copy.bandwidth,
         network_bandwidth=copy.bandwidth,
         eviction=draw(st.sampled_from(sorted(EVICTIONS))),
