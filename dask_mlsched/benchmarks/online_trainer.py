@@ -8,14 +8,20 @@ instances that ship: `dask_mlsched.learning.online` is handed them.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Final
 
 from dask_mlsched.benchmarks import training_set
 from dask_mlsched.benchmarks.training_set import Case, Split
+from dask_mlsched.benchmarks.workloads import find
 from dask_mlsched.learning import frame_streams
+from dask_mlsched.learning.instance import Instance
 from dask_mlsched.learning.online import serve
 from dask_mlsched.learning.update import Shipped
+
+#: Working set over memory of the instances that networks are judged on, of one DAG for each family.
+RATIOS: Final = (1.5, 2.5, 4.0)
 
 #: Steps to the lowest priority.
 NICENESS: Final = 19
@@ -30,9 +36,16 @@ FAMILIES: Final = (
 def ship() -> Shipped:
     """Make the instances: in the frozen suite, sizes and seeds that no training has seen."""
     return Shipped(
-        judged=training_set.make(first_of_each("test", 1)),
+        judged=tuple(_at_ratios(first_of_each("test", 1))),
         searched=training_set.make(first_of_each("train", 2)),
     )
+
+
+def _at_ratios(cases: Iterable[Case]) -> Iterator[Instance]:
+    with training_set.folder_for_files() as folder:
+        for case in cases:
+            dag = find(case.workload).dag(folder, case.seed, "full", **case.parameters)
+            yield from training_set.at_ratios(dag, case.workload, RATIOS)
 
 
 def first_of_each(split: Split, count: int) -> list[Case]:

@@ -39,7 +39,7 @@ LOOK_EVERY: Final = 3
 PATIENCE: Final = 8
 
 #: How far a challenger that was refused goes the next times.
-SHARES: Final = (0.7, 0.5, 0.35, 0.25)
+SHARES: Final = (0.7, 0.5, 0.35, 0.25, 0.15, 0.1)
 
 #: What a makespan that is longer by more than the gate allows costs beside its logarithm.
 REFUSED_WEIGHT: Final = 10.0

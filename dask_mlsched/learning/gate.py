@@ -1,7 +1,10 @@
 """Whether a new network may take over: what it comes to on a frozen suite, beside the present one.
 
 LEARNING, section 5, *Promote*, as far as it can be simulated: better over the whole suite by half a
-hundredth, not worse on this cluster's own runs, and no family worse than two hundredths.
+hundredth, not worse on this cluster's own runs, and no family worse than two hundredths. All
+families count alike, however many instances they have; each program of this cluster is one. Of a
+single DAG, a network that is nearly the same may be better or worse by a twentieth: what ships has
+several instances to a family.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import Final
 from dask_mlsched.core.network import Network
 from dask_mlsched.learning.instance import Instance
 from dask_mlsched.learning.processes import Processes
-from dask_mlsched.learning.verdict import judge
+from dask_mlsched.learning.verdict import Verdict, judge
 
 #: Shares of the makespan: so much has to be won overall; a family may lose so much.
 GAIN: Final = 0.005
@@ -39,13 +42,13 @@ class Suite:
 class Comparison:
     """The makespans of a challenger over those of the champion."""
 
-    #: Geometric mean over the suite; over own runs, None without any.
+    #: Geometric mean over the families; over own runs, None without any.
     overall: float
     own: float | None
     #: The family that is worst, and its geometric mean.
     worst_family: str
     worst: float
-    #: Geometric means of the makespans of both over those of Dask alone.
+    #: Geometric means of the makespans of both over those of Dask alone, over all instances.
     champion: float
     challenger: float
 
@@ -75,11 +78,16 @@ class Comparison:
         return figures if self.own is None else {**figures, "own": self.own}
 
 
-def compare(suite: Suite, champion: Network, challenger: Network) -> Comparison:
-    """Run both networks on all instances of a suite; there is one at least."""
+def judged(suite: Suite, network: Network) -> Verdict:
+    """Run a network on all instances of a suite; there is one at least."""
+    with Processes(suite.instances) as processes:
+        return judge(processes, network)
+
+
+def compare(suite: Suite, before: Verdict, challenger: Network) -> Comparison:
+    """Run a challenger on a suite, given what the champion came to there."""
     instances = suite.instances
-    with Processes(instances) as processes:
-        before, after = judge(processes, champion), judge(processes, challenger)
+    after = judged(suite, challenger)
     ratios = [
         new.makespan / old.makespan
         for old, new in zip(before.outcomes, after.outcomes, strict=True)
@@ -91,7 +99,7 @@ def compare(suite: Suite, champion: Network, challenger: Network) -> Comparison:
     worst = max(means, key=lambda family: means[family])
     own = len(suite.own)
     return Comparison(
-        overall=geometric_mean(ratios),
+        overall=geometric_mean(means.values()),
         own=geometric_mean(ratios[:own]) if own else None,
         worst_family=worst,
         worst=means[worst],

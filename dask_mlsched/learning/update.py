@@ -9,7 +9,7 @@ from dask_mlsched.core.network import Network
 from dask_mlsched.learning.challengers import MadeBy, challenger, nearer
 from dask_mlsched.learning.decision_record import Records
 from dask_mlsched.learning.decisions import Decisions
-from dask_mlsched.learning.gate import Suite, compare
+from dask_mlsched.learning.gate import Suite, compare, judged
 from dask_mlsched.learning.instance import Instance
 
 
@@ -68,9 +68,10 @@ def attempt_update(
         nothing = "nothing better was found on what was searched with"
         return Attempt(None, None, nothing, figures)
     first: Attempt | None = None
+    before = judged(suite, champion)
     for share, network in nearer(champion, made):
         elapsed()
-        compared = compare(suite, champion, network)
+        compared = compare(suite, before, network)
         told = {name: round(each, 5) for name, each in compared.figures.items()}
         attempt = Attempt(
             network, made.made_by, compared.objection, {**figures, "share": share, **told}

@@ -15,7 +15,7 @@ from dask_mlsched.core.network import Network, hidden_of
 from dask_mlsched.learning import challengers
 from dask_mlsched.learning.challengers import Challenger, challenger, nearer
 from dask_mlsched.learning.decisions import Decisions
-from dask_mlsched.learning.gate import Suite, compare
+from dask_mlsched.learning.gate import Suite, compare, judged
 from learning.instances import NEAREST, factorization, product, scored_by
 
 #: Runs what misses most: easily beaten.
@@ -53,7 +53,7 @@ def test_the_search_finds_a_better_one_where_there_is() -> None:
     assert found is not None
     assert found.made_by == "search"
     assert found.cost < -0.05
-    assert compare(INSTANCES, FARTHEST, found.network).overall < 0.95
+    assert compare(INSTANCES, judged(INSTANCES, FARTHEST), found.network).overall < 0.95
     assert hidden_of(found.network) == (0, 0)
 
 
@@ -135,7 +135,7 @@ def test_what_is_nearer_lies_on_the_way() -> None:
         assert network.skip.dtype == network.w3.dtype == np.float32
     shares = [share for share, _ in nearer(FARTHEST, found)]
     assert shares == sorted(shares, reverse=True)
-    assert (shares[0], len(shares)) == (1.0, 5)
+    assert (shares[0], len(shares)) == (1.0, 7)
 
 
 def test_of_a_fit_there_is_nothing_on_the_way() -> None:
