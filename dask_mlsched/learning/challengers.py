@@ -38,6 +38,9 @@ DRAWN: Final = 4
 LOOK_EVERY: Final = 3
 PATIENCE: Final = 8
 
+#: How far towards the middle of the search networks are tried at each look.
+LOOKED_AT: Final = (1.0, 0.5, 0.25)
+
 #: How far a challenger that was refused goes the next times.
 SHARES: Final = (0.7, 0.5, 0.35, 0.25, 0.15, 0.1)
 
@@ -165,11 +168,21 @@ def _searched(
         if len(distribution.rounds) % LOOK_EVERY:
             continue
         idle += 1
-        middle = distribution.network
-        found = trial.cost(middle)
-        if found < least:
-            best, least, idle = middle, found, 0
+        # The whole way may be too far for what ships.
+        for share in LOOKED_AT:
+            network = _on_the_way(start, distribution.network, share)
+            found = trial.cost(network)
+            if found < least:
+                best, least, idle = network, found, 0
     return best, least
+
+
+def _on_the_way(start: Network, end: Network, share: float) -> Network:
+    """Return what lies between two networks that differ in what is searched for alone."""
+    way = np.float32(share)
+    return start._replace(
+        skip=start.skip + way * (end.skip - start.skip), w3=start.w3 + way * (end.w3 - start.w3)
+    )
 
 
 def _margin() -> float:
@@ -186,14 +199,7 @@ def nearer(champion: Network, made: Challenger) -> Iterator[tuple[float, Network
     """
     yield 1.0, made.network
     for share in SHARES if made.made_by == "search" else ():
-        way = np.float32(share)
-        yield (
-            share,
-            champion._replace(
-                skip=champion.skip + way * (made.network.skip - champion.skip),
-                w3=champion.w3 + way * (made.network.w3 - champion.w3),
-            ),
-        )
+        yield share, _on_the_way(champion, made.network, share)
 
 
 def _fitted(

@@ -413,11 +413,11 @@ async def test_the_event_loop_does_not_wait(c, s, a, b, tmp_path):
     async with installed(c, s, **learning(tmp_path)) as (_, plugin):
         kept = c.map(inc, range(1_000), pure=False)
         await c.gather(kept)
-        await asyncio.sleep(0.8 * episodes.QUIET)
         assert plugin.recording.begun
         watcher = asyncio.ensure_future(watch())
-        await over(plugin)
-        await patiently(lambda: told(plugin)["runs"]["collected"])
+        await until(lambda: told(plugin)["runs"]["spooled"])
+        assert plugin.recording.begun == 0
+        # No longer: it would take all the time that the process has.
         watching = False
         await watcher
     # To end a run means to look at all tasks that are left, here with all checks of Dask's.
