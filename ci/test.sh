@@ -80,7 +80,9 @@ case "${1:-}" in
     ;;
 "")
     use_environment newest
-    run_pytest "$python" -m pytest -m 'not slow and not integration and not dask_cuda'
+    # On all processors: nothing in this tier starts a cluster or looks at a clock.
+    run_pytest "$python" -m pytest -n auto --dist worksteal \
+        -m 'not slow and not integration and not dask_cuda'
     ;;
 *)
     use_environment newest

@@ -103,7 +103,7 @@ def test_a_specialist_is_never_worse_than_the_generalist_or_dask_and_comes_out_t
 
 def test_dask_alone_is_simulated_where_it_is_the_best(monkeypatch: pytest.MonkeyPatch):
     def stock_is_best(*_: object, **__: object) -> Specialist:
-        return Specialist("stock", FEWEST_MISSING, False, {}, 1)
+        return Specialist("stock", FEWEST_MISSING, False, None, {}, 1)
 
     monkeypatch.setattr(simulation, "specialise", stock_is_best)
     machine = Machine(limit=working_set(dag()) // 2)
