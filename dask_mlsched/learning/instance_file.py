@@ -27,6 +27,12 @@ VERSION: Final = 1
 #: Bytes of the largest file that is read.
 SIZE_LIMIT: Final = 64_000_000
 
+#: What reading a file raises that was not written here.
+_ODD: Final = (
+    *(AttributeError, KeyError, TypeError, ValueError),
+    *(InvalidDagError, RecursionError),
+)
+
 
 class InstanceFileError(ValueError):
     """A file that holds no instance: one line with file, what was found, expected, cure."""
@@ -75,7 +81,7 @@ def load(path: Path) -> Instance:
         raise
     except OSError as error:
         raise _error(path, f"cannot be read ({error.strerror})", "a file") from None
-    except (InvalidDagError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except _ODD as error:
         found = f"holds no instance ({type(error).__name__}: {error})"
         raise _error(path, found, "one as it was written") from None
 
@@ -107,8 +113,9 @@ def _machine(values: dict[str, Any]) -> Machine:
 
 
 def _settings(values: dict[str, Any]) -> Settings:
-    # A setting that a later version adds has its default here, and is unknown there.
-    return Settings(**{field.name: values[field.name] for field in fields(Settings)})
+    # A setting that came later has its default in older files, and is unknown in older versions.
+    known = {field.name for field in fields(Settings)}
+    return Settings(**{name: value for name, value in values.items() if name in known})
 
 
 def _error(path: Path, found: str, expected: str) -> InstanceFileError:

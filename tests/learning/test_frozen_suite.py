@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dask_mlsched.core.chooser import Settings
 from dask_mlsched.learning import frozen_suite, instance_file
 from dask_mlsched.learning.frozen_suite import FrozenSuite
 from dask_mlsched.learning.instance import Instance, InstanceError
@@ -44,7 +45,7 @@ def test_an_instance_is_read_as_it_was_written(tmp_path: Path) -> None:
         ({"version": 2}, "version 2; expected 'mlsched-instance', version 1"),
         ({"stock_bytes": 0}, "moved 0 bytes"),
         ({"machine": {}}, "KeyError"),
-        ({"settings": None}, "TypeError"),
+        ({"settings": None}, "AttributeError"),
         ({"graph": {"format": "mlsched-graph", "version": 1, "tasks": []}}, "at least one task"),
     ],
 )
@@ -57,6 +58,17 @@ def test_what_is_no_instance_is_one_clear_error(
     with pytest.raises(InstanceFileError, match=message) as caught:
         instance_file.load(path)
     assert "\n" not in str(caught.value)
+
+
+def test_settings_that_came_or_went_since_it_was_written_do_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "i"
+    instance_file.save(path, an_instance())
+    document = json.loads(path.read_text())
+    settings = {**document["settings"], "seed": 7, "from_the_future": 5}
+    del settings["hold_limit"]
+    path.write_text(json.dumps({**document, "settings": settings}))
+    found = instance_file.load(path).settings
+    assert (found.seed, found.hold_limit) == (7, Settings().hold_limit)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
