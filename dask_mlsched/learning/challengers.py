@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import fmean, geometric_mean
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -45,7 +45,7 @@ LOOKED_AT: Final = (1.0, 0.5, 0.25)
 SHARES: Final = (0.7, 0.5, 0.35, 0.25, 0.15, 0.1)
 
 #: What a makespan that is longer by more than the gate allows costs beside its logarithm.
-REFUSED_WEIGHT: Final = 10.0
+REFUSED_WEIGHT: Final = 3.0
 
 #: Share of the time that the search has.
 SHARE: Final = 0.6
@@ -121,15 +121,16 @@ class _Trial:
         ]
 
     def _mean(self, network: Network, halves: Sequence[Sequence[int]]) -> float:
-        return fmean(
-            fmean(
-                _cost(outcome.makespan / self._usual[place])
-                for place, outcome in zip(
-                    half, judge(self._processes, network, half).outcomes, strict=True
-                )
-            )
-            for half in halves
-        )
+        return fmean(self._of_families(network, half) for half in halves)
+
+    def _of_families(self, network: Network, places: Sequence[int]) -> float:
+        """Return the mean cost of families: of a single DAG, much is luck."""
+        ratios: dict[str, list[float]] = {}
+        outcomes = judge(self._processes, network, places).outcomes
+        for place, outcome in zip(places, outcomes, strict=True):
+            family = self._processes.instances[place].family
+            ratios.setdefault(family, []).append(outcome.makespan / self._usual[place])
+        return fmean(_cost(geometric_mean(each)) for each in ratios.values())
 
     def costs(
         self,

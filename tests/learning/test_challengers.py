@@ -88,7 +88,7 @@ def test_what_would_not_get_through_costs_more_than_it_gains() -> None:
     assert challengers._cost(1.0) == 0
     assert challengers._cost(0.9) == pytest.approx(np.log(0.9))
     assert challengers._cost(1.01) == pytest.approx(3 * np.log(1.01))
-    assert challengers._cost(1.1) > 3 * np.log(1.1) + 0.5
+    assert challengers._cost(1.1) == pytest.approx(6 * np.log(1.1) - 3 * np.log(1.02))
 
 
 def test_a_fit_that_is_clearly_better_is_taken_and_another_is_not(
