@@ -100,6 +100,7 @@ def test_people_and_programs_get_the_same(rounds: list[Round]):
     assert all(table.row_count == len(rounds) + 2 for table in tables)
 
 
+@pytest.mark.slow
 def test_two_processes_come_to_the_same(rounds: list[Round]):
     instances = [product(5), factorization(6)]
     with Processes(instances, 2) as two:

@@ -67,6 +67,7 @@ def test_the_picture_is_a_png_whose_height_grows_with_the_policies(tmp_path: Pat
     assert height > 300 * len(policies)
 
 
+@pytest.mark.slow
 def test_workloads_stand_side_by_side(tmp_path: Path):
     pytest.importorskip("matplotlib")
     one = a_comparison(a_run("stock"), a_run("ours"))

@@ -48,6 +48,7 @@ def some_decisions(count: int = 40) -> Decisions:
     return Decisions.from_arrays(x, costs, groups=np.arange(count) % 4)
 
 
+@pytest.mark.slow
 def test_the_search_finds_a_better_one_where_there_is() -> None:
     found = made()
     assert found is not None

@@ -191,6 +191,7 @@ fit(run_or_hold(200, 0), settings, state=Path(sys.argv[1]), on_epoch=on_epoch)
 """
 
 
+@pytest.mark.slow
 def test_a_fit_that_was_killed_goes_on_to_the_same_weights(tmp_path: Path):
     state = tmp_path / "state.pt"
     arguments = [sys.executable, "-c", CHILD, str(state), str(TESTS)]

@@ -77,6 +77,7 @@ def heard_until(made: subprocess.Popen[bytes], kind: int) -> Frame:
     return frame
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_record_what_was_whole_is_there_and_it_goes_on(
     tmp_path: Path,
 ) -> None:
@@ -100,6 +101,7 @@ def test_killed_in_the_middle_of_a_record_what_was_whole_is_there_and_it_goes_on
     assert events == ["rejected", "collected"]
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_an_update_the_next_one_begins_it_again(tmp_path: Path) -> None:
     leave(tmp_path, run_bytes())
     with process(command("endless")) as made:
@@ -115,6 +117,7 @@ def test_killed_in_the_middle_of_an_update_the_next_one_begins_it_again(tmp_path
     assert told.figures["decisions"] == added
 
 
+@pytest.mark.slow
 def test_it_ends_in_the_middle_of_an_update_when_the_scheduler_is_gone(tmp_path: Path) -> None:
     leave(tmp_path, run_bytes())
     with process(command("patient")) as made:
@@ -129,6 +132,7 @@ def test_it_ends_in_the_middle_of_an_update_when_the_scheduler_is_gone(tmp_path:
     ReplayBuffer.open(tmp_path / DECISIONS, mode="write").close()
 
 
+@pytest.mark.slow
 def test_two_that_share_a_folder_are_one_clear_problem(tmp_path: Path) -> None:
     with process(command("bad")) as first, process(command("bad")) as second:
         ask(first, tmp_path)
