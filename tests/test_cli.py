@@ -176,7 +176,7 @@ def test_the_demo_writes_a_picture_and_the_figures(calls, tmp_path: Path):
     result = run("demo", "--quick", "--out", str(out))
     assert result.exit_code == 0, result.output
     assert [call["workload"] for call in calls] == ["helmholtz", "galerkin", "block-sparse"]
-    assert {tuple(call["policies"]) for call in calls} == {("stock", "learned")}
+    assert {tuple(call["policies"]) for call in calls} == {("stock", "specialised")}
     assert (out / "demo.png").read_bytes().startswith(b"\x89PNG")
     jsonschema.validate(json.loads((out / "demo.json").read_text()), SCHEMA)
     assert str(out / "demo.png") in result.stdout
@@ -213,7 +213,7 @@ def test_bench_works_from_end_to_end():
     assert result.exit_code == 0, result.output
     (found,) = json.loads(result.stdout)["results"]
     assert found["results_equal"]
-    assert [run["policy"] for run in found["runs"]] == ["stock", "learned"]
+    assert [run["policy"] for run in found["runs"]] == ["stock", "specialised"]
 
 
 def test_bench_simulated_writes_figures_and_a_page(tmp_path: Path):

@@ -43,7 +43,7 @@ from dask_mlsched.cli.suites import bench_simulated, default_policies
 from dask_mlsched.core.eviction import RULES
 
 #: The best policy so far.
-BEST = "learned"
+BEST = "specialised"
 
 
 #: Options that mean nothing without, and with, `--simulated`.
