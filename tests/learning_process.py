@@ -56,7 +56,7 @@ def main(how: str) -> None:
     judgement.TOLERANCE = 1e9  # type: ignore[misc]
     update.challenger = lambda *_, elapsed, **__: challenged(how, elapsed)
     if how == "accepted":
-        good = Comparison(0.5, 0.5, "all", 0.5, 1.0, 0.5)
+        good = Comparison(0.5, 0.5, "all", 0.5, 0.5, 1.0, 0.5)
         replaced: Any = lambda *_: good  # noqa: E731 - as short as it is
         update.compare = replaced
     tell = frame_streams.begin(19)

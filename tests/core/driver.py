@@ -356,6 +356,9 @@ class VirtualDask:
         """Have a task give itself back, to be run anew."""
         task = self.tasks[key]
         self._leave(task, "waiting")
+        # One that it was given while it ran may not be there.
+        for dep in task.dependencies:
+            self._want(self.tasks[dep])
         self._ready_if_possible(task)
 
     def fail(self, key: str) -> None:
