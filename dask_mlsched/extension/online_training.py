@@ -9,7 +9,6 @@ Whatever goes wrong is counted and shown; the network that decides goes on decid
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +26,7 @@ from dask_mlsched.core.training_message import (
     Version,
 )
 from dask_mlsched.extension.episodes import LEAST_TASKS, Episodes
+from dask_mlsched.extension.problems import Problems
 from dask_mlsched.extension.side_process import SideProcess
 from dask_mlsched.extension.spool import Spool
 
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from dask_mlsched.config import Config
     from dask_mlsched.core.planners.learned import Learned
     from dask_mlsched.extension.recording import Ended
-
-logger = logging.getLogger("dask_mlsched")
 
 #: By the module's name: this layer does not import that one.
 COMMAND: Final = (sys.executable, "-m", "dask_mlsched.benchmarks.online_trainer")
@@ -64,9 +62,8 @@ class OnlineTraining:
     newest: Version | None
     #: The number of the version that serves; None if the policy takes none.
     in_use: int | None
-    #: What went wrong, how often and last.
-    problems: int
-    last_problem: str | None
+    #: What went wrong.
+    problems: Problems
 
     def __init__(self, config: Config, command: Sequence[str] | None = None) -> None:
         assert config.training_directory is not None  # Config.read
@@ -84,8 +81,7 @@ class OnlineTraining:
         self.episodes = Episodes()
         self.newest = None
         self.in_use = None
-        self.problems = 0
-        self.last_problem = None
+        self.problems = Problems()
         self._policy: Learned | None = None
         self._process: SideProcess | None = None
         self._restarts = 0
@@ -101,7 +97,7 @@ class OnlineTraining:
             if self._spool.anything():
                 self._nudge()
         except OSError as error:
-            self._failed(f"the folder of the training cannot be read: {error}")
+            self.problems.add(f"the folder of the training cannot be read: {error}")
 
     # What serves
 
@@ -167,7 +163,7 @@ class OnlineTraining:
         self._runs["dropped"] += dropped
 
     def _not_written(self, error: BaseException) -> None:
-        self._failed(f"a run cannot be written to the folder of the training: {error}")
+        self.problems.add(f"a run cannot be written to the folder of the training: {error}")
 
     # The process
 
@@ -177,22 +173,16 @@ class OnlineTraining:
             try:
                 self._process = SideProcess("training", self._command, self._hear, self._ended)
             except OSError as error:
-                self._failed(f"the training's process cannot be started: {error}")
+                self.problems.add(f"the training's process cannot be started: {error}")
                 return
         self._process.ask(self._look)
 
     def _ended(self, how: str) -> None:
         self._process = None
-        self._failed(f"the training's process: {how}")
+        self.problems.add(f"the training's process: {how}")
         if self._restarts < RESTARTS:
             self._restarts += 1
             self._nudge()
-
-    def _failed(self, problem: str) -> None:
-        self.problems += 1
-        self.last_problem = problem
-        if self.problems == 1:
-            logger.warning("mlsched: %s; what decides now goes on deciding", problem)
 
     @property
     def pid(self) -> int | None:
@@ -216,9 +206,9 @@ class OnlineTraining:
             elif frame.kind == VERSION:
                 self._told(Version.from_frame(frame))
             elif frame.kind == FAILED:
-                self._failed(f"the training's process: {frame.fields.get('error')}")
+                self.problems.add(f"the training's process: {frame.fields.get('error')}")
         except FrameError as error:
-            self._failed(f"an answer of the training's process: {error}")
+            self.problems.add(f"an answer of the training's process: {error}")
 
     def _collected(self, answer: Collected) -> None:
         self._restarts = 0
@@ -258,6 +248,5 @@ class OnlineTraining:
                 "reason": update.reason,
                 "figures": dict(update.figures),
             },
-            "problems": self.problems,
-            "last_problem": self.last_problem,
+            **self.problems.snapshot(),
         }

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -24,13 +23,12 @@ from dask_mlsched.core.message_frame import Frame, FrameError
 from dask_mlsched.core.network import Network
 from dask_mlsched.core.planners.learned import Learned
 from dask_mlsched.extension.graph_request import Estimates, Pressed, collect
+from dask_mlsched.extension.problems import Problems
 from dask_mlsched.extension.side_process import SideProcess
 from dask_mlsched.extension.translator import Translator
 
 if TYPE_CHECKING:
     from distributed.scheduler import Scheduler
-
-logger = logging.getLogger("dask_mlsched")
 
 #: By the module's name: this layer does not import that one.
 COMMAND: Final = (sys.executable, "-m", "dask_mlsched.learning.specialist")
@@ -111,9 +109,8 @@ class Specialising:
     #: The answer in use; None while the generalist decides. And the latest, in use or not.
     answer: Answer | None
     latest: Answer | None
-    #: What went wrong, how often and last.
-    problems: int
-    last_problem: str | None
+    #: What went wrong.
+    problems: Problems
 
     def __init__(
         self, budget: Budget, give_back: Callable[[], None], command: Sequence[str] = COMMAND
@@ -121,9 +118,9 @@ class Specialising:
         self._budget = budget
         self._give_back = give_back
         self._command = command
-        self.requests = self.answers = self.problems = 0
+        self.requests = self.answers = 0
+        self.problems = Problems()
         self.answer = self.latest = None
-        self.last_problem = None
         self._policy: Learned | None = None
         self._generalist: Network | None = None
         self._ready = False
@@ -145,7 +142,7 @@ class Specialising:
             self._process = SideProcess("specialist", self._command, self._hear, self._ended)
         except OSError as error:
             self._settled.set()
-            self._failed(f"the specialist's process cannot be started: {error}")
+            self.problems.add(f"the specialist's process cannot be started: {error}")
 
     async def settled(self, seconds: float) -> None:
         """Wait until the process is ready or has failed, or so many seconds have passed."""
@@ -156,16 +153,10 @@ class Specialising:
         self._settled.set()
         self._process = None
         self._asked = None
-        self._failed(f"the specialist's process: {how}")
+        self.problems.add(f"the specialist's process: {how}")
         if self._restarts < RESTARTS:
             self._restarts += 1
             self._start()
-
-    def _failed(self, problem: str) -> None:
-        self.problems += 1
-        self.last_problem = problem
-        if self.problems == 1:
-            logger.warning("mlsched: %s; what decides now goes on deciding", problem)
 
     @property
     def pid(self) -> int | None:
@@ -279,11 +270,11 @@ class Specialising:
             try:
                 self._take(Answer.from_frame(frame))
             except FrameError as error:
-                self._failed(f"an answer of the specialist's process: {error}")
+                self.problems.add(f"an answer of the specialist's process: {error}")
         elif frame.kind == FAILED:
             if self._asked is not None and frame.fields.get("number") == self._asked.number:
                 self._asked.answered = True
-            self._failed(f"the specialist's process: {frame.fields.get('error')}")
+            self.problems.add(f"the specialist's process: {frame.fields.get('error')}")
 
     def _take(self, answer: Answer) -> None:
         self.answers += 1
@@ -295,7 +286,7 @@ class Specialising:
         if answer.guide is not None:
             if len(answer.guide) != len(asked.tasks):
                 found = f"a guide of {len(answer.guide)} tasks"
-                self._failed(f"{found}; expected the {len(asked.tasks)} that were asked about")
+                self.problems.add(f"{found}; expected the {len(asked.tasks)} that were asked about")
                 return
             guide = dict(zip(asked.tasks, answer.guide.tolist(), strict=True))
         self.answer = self.latest = answer
@@ -320,8 +311,7 @@ class Specialising:
             "seconds": 0.0 if answer is None else answer.seconds,
             "foretold_makespan": _ratio(told, base, 0),
             "foretold_bytes": _ratio(told, base, 1),
-            "problems": self.problems,
-            "last_problem": self.last_problem,
+            **self.problems.snapshot(),
         }
 
 
