@@ -14,7 +14,7 @@ import dask_mlsched
 from dask_mlsched.core.graph import TaskState
 from dask_mlsched.extension import parking
 from dask_mlsched.extension.cluster import LocalDeviceCluster
-from dask_mlsched.extension.device_store import DeviceStore
+from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
 from dask_mlsched.extension.scheduler_plugin import MLSchedulerPlugin
 from dask_mlsched.extension.worker_plugin import MLWorkerPlugin
 from sample_tasks import added, chunk, total
@@ -37,7 +37,7 @@ def cluster_test(
     The coroutine gets the client, the scheduler, and as many workers as `threads` is long.
     """
     if tiered:
-        worker_kwargs = {"data": (DeviceStore, DEVICE), **kwargs.pop("worker_kwargs", {})}
+        worker_kwargs = {"data": (EmulatedHostFile, DEVICE), **kwargs.pop("worker_kwargs", {})}
     else:
         # Without a limit, Dask's own worker does not spill either.
         worker_kwargs = {"memory_limit": 0, **kwargs.pop("worker_kwargs", {})}

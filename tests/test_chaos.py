@@ -14,7 +14,7 @@ from distributed.scheduler import KilledWorker, NoWorkerError
 from distributed.utils_test import wait_for_state
 
 import dask_mlsched
-from dask_mlsched.extension.device_store import DeviceStore
+from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
 from live_scheduler import (
     DEVICE,
     assert_in_step,
@@ -70,7 +70,7 @@ async def test_workers_that_join_in_the_middle_of_a_run_get_work(c, s, a):
     async with installed(c, s) as (_, plugin):
         results = c.map(slow_inc, range(60), seconds=0.01)
         await until(lambda: plugin.controller.parked > 10)
-        async with Worker(s.address, data=(DeviceStore, DEVICE)) as late:
+        async with Worker(s.address, data=(EmulatedHostFile, DEVICE)) as late:
             assert await c.gather(results) == list(range(1, 61))
             assert len(late.data) > 5
             await c.gather(c.map(address, range(4), pure=False))

@@ -27,7 +27,7 @@ from dask_mlsched.benchmarks.problem import Problem, digest
 from dask_mlsched.benchmarks.tiles import Matrix
 from dask_mlsched.config import check_overrides
 from dask_mlsched.extension.cluster import LocalDeviceCluster
-from dask_mlsched.extension.device_store import DeviceStore
+from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
 from dask_mlsched.extension.handle import Handle, install
 from dask_mlsched.extension.worker_plugin import (
     MLWorkerPlugin,
@@ -290,7 +290,7 @@ def _results(client: Client, keys: Sequence[Key]) -> dict[Key, Matrix]:
 
 def _peek(dask_worker: Worker, keys: Sequence[Key]) -> dict[Key, Matrix]:
     data = dask_worker.data
-    assert isinstance(data, DeviceStore), data
+    assert isinstance(data, EmulatedHostFile), data
     return {
         key: tier[key]
         for key in keys

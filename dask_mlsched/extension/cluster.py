@@ -6,12 +6,12 @@ from typing import Any
 
 from distributed import LocalCluster
 
-from dask_mlsched.extension.device_store import DeviceStore
+from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
 from dask_mlsched.extension.quantities import parse_bandwidth, parse_duration, parse_size
 
 
 class LocalDeviceCluster(LocalCluster):
-    """``distributed.LocalCluster`` whose workers keep their arrays in a :class:`DeviceStore`.
+    """``distributed.LocalCluster`` whose workers keep their arrays in a :class:`EmulatedHostFile`.
 
     Each worker has a device of its own. Its host memory is neither a tier nor limited by the
     store: Dask's own spilling to disk is not there, but a worker that comes near its
@@ -22,7 +22,7 @@ class LocalDeviceCluster(LocalCluster):
     n_workers, threads_per_worker
         As for ``LocalCluster``; by default one worker with one thread, as for one GPU.
     device_memory_limit, bandwidth, latency
-        Of each worker's device, as for :class:`DeviceStore`.
+        Of each worker's device, as for :class:`EmulatedHostFile`.
     **kwargs
         Everything else that ``LocalCluster`` takes, except ``data``.
 
@@ -62,6 +62,6 @@ class LocalDeviceCluster(LocalCluster):
         super().__init__(  # type: ignore[no-untyped-call]  # nothing excludes super()
             n_workers=n_workers,
             threads_per_worker=threads_per_worker,
-            data=(DeviceStore, device),
+            data=(EmulatedHostFile, device),
             **kwargs,
         )

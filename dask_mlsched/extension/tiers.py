@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import zict
 from distributed.spill import SpillBuffer
 
-from dask_mlsched.extension.device_store import DeviceStore
+from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
 from dask_mlsched.extension.moves import Direction, Move, TierStatistics
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ def adapt(data: MutableMapping[Key, Any]) -> Tier | None:
     A ``SpillBuffer`` whose ``target`` is switched off, and a ``DeviceHostFile`` without a limit,
     have none. dask-cuda is not imported for the question.
     """
-    if isinstance(data, DeviceStore):
-        return DeviceStoreTier(data)
+    if isinstance(data, EmulatedHostFile):
+        return EmulatedHostFileTier(data)
     if isinstance(data, SpillBuffer):
         return SpillBufferTier(data) if 0 < data.n < sys.maxsize else None
     dask_cuda = sys.modules.get("dask_cuda.device_host_file")
@@ -202,12 +202,12 @@ class _BufferTier(Tier):
         self._on_move(Move(time.monotonic(), key, direction, nbytes, seconds, resident_bytes))
 
 
-class DeviceStoreTier(_BufferTier):
+class EmulatedHostFileTier(_BufferTier):
     """Our own store, which emulates a device."""
 
     kind = "emulated-device"
 
-    def __init__(self, data: DeviceStore) -> None:
+    def __init__(self, data: EmulatedHostFile) -> None:
         super().__init__(data, data.buffer)
 
 

@@ -10,7 +10,7 @@ import scipy.sparse
 from distributed import Client, LocalCluster, Worker
 
 from dask_mlsched import LocalDeviceCluster
-from dask_mlsched.extension.device_store import DeviceStore
+from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
 
 pytestmark = pytest.mark.integration
 
@@ -18,9 +18,9 @@ DEVICE = {"device_memory_limit": "1MB", "bandwidth": "10GB/s", "latency": "1us"}
 QUIET: dict[str, Any] = {"dashboard_address": ":0"}
 
 
-def store_of(dask_worker: Worker) -> DeviceStore:
+def store_of(dask_worker: Worker) -> EmulatedHostFile:
     store = dask_worker.data
-    assert isinstance(store, DeviceStore)
+    assert isinstance(store, EmulatedHostFile)
     return store
 
 

@@ -5,7 +5,7 @@ import pytest
 from distributed import Client
 from distributed.utils_test import gen_cluster
 
-from dask_mlsched.extension.device_store import DeviceStore
+from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
 from dask_mlsched.extension.handle import Handle
 from live_scheduler import (
     DEVICE,
@@ -26,7 +26,7 @@ PRELOAD = {"distributed.scheduler.preload": ["dask_mlsched.extension.preload"]}
 @gen_cluster(
     client=True,
     config={**PRELOAD, "mlsched.policy": "fifo"},
-    worker_kwargs={"data": (DeviceStore, DEVICE)},
+    worker_kwargs={"data": (EmulatedHostFile, DEVICE)},
 )
 async def test_a_scheduler_installs_it_by_configuration_alone(c, s, a, b):
     plugin = plugin_of(s)

@@ -23,7 +23,7 @@ from dask_mlsched.core.policies import GreedyHold
 from dask_mlsched.core.replay import verify
 from dask_mlsched.core.trace import Trace
 from dask_mlsched.core.trace_codec import decode
-from dask_mlsched.extension.device_store import DeviceStore
+from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
 from dask_mlsched.extension.policy_source import load_policy
 from dask_mlsched.extension.recording import NotRecordedError, Recording
 from dask_mlsched.extension.trace_files import FileStore
@@ -173,7 +173,7 @@ async def test_a_run_with_a_worker_lost_and_another_joined_is_replayed(c, s, a, 
         result = tree(c, 64)
         await until(lambda: plugin.controller.chooser.reasons.total() > 20)
         await a.close()
-        async with Worker(s.address, data=(DeviceStore, DEVICE)):
+        async with Worker(s.address, data=(EmulatedHostFile, DEVICE)):
             assert await result == tree_total(64)
             trace = await saved(handle, tmp_path)
         kinds = {type(event) for event in trace.events()}

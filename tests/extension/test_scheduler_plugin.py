@@ -80,13 +80,13 @@ async def test_a_cluster_without_tiers_is_managed_if_the_scope_says_so(c, s, a, 
 
 @cluster_test([], tiered=False)
 async def test_managing_begins_when_a_tiered_worker_comes_and_ends_when_the_last_one_goes(c, s):
-    from dask_mlsched.extension.device_store import DeviceStore
+    from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
     from live_scheduler import DEVICE
 
     async with installed(c, s) as (_, plugin), distributed.Worker(s.address, memory_limit=0):
         assert await c.submit(inc, 1, key="before") == 2
         assert not plugin.manages
-        async with distributed.Worker(s.address, data=(DeviceStore, DEVICE)):
+        async with distributed.Worker(s.address, data=(EmulatedHostFile, DEVICE)):
             await until(lambda: plugin.manages)
             assert await product(c) == PRODUCT
         await until(lambda: not plugin.manages)

@@ -14,7 +14,7 @@ import pytest
 import zict
 from distributed.spill import SpillBuffer
 
-from dask_mlsched.extension.device_store import DeviceStore
+from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
 from dask_mlsched.extension.moves import Move, TierStatistics
 from dask_mlsched.extension.tiers import Tier, adapt
 from stand_in_device import to_device, to_host
@@ -34,7 +34,7 @@ KINDS = [
 
 def make_store(kind: str, directory: Path, limit: int | None = LIMIT) -> Store:
     if kind == "emulated-device":
-        return DeviceStore(limit or 1, bandwidth="1GB/s", latency="10us")
+        return EmulatedHostFile(limit or 1, bandwidth="1GB/s", latency="10us")
     if kind == "spill-buffer":
         return SpillBuffer(str(directory), target=limit or sys.maxsize)
     module = pytest.importorskip("dask_cuda.device_host_file")
@@ -43,7 +43,7 @@ def make_store(kind: str, directory: Path, limit: int | None = LIMIT) -> Store:
 
 
 def buffer_of(store: Store) -> zict.Buffer[Any, Any]:
-    if isinstance(store, DeviceStore):
+    if isinstance(store, EmulatedHostFile):
         return store.buffer
     return getattr(store, "device_buffer", store)  # type: ignore[return-value]
 
@@ -300,7 +300,7 @@ def test_host_objects_are_not_resident_and_do_not_move(store: Store, moves: list
 
 
 def test_our_own_store_counts_what_its_adapter_counts():
-    store = DeviceStore(LIMIT, bandwidth="1GB/s", latency="10us")
+    store = EmulatedHostFile(LIMIT, bandwidth="1GB/s", latency="10us")
     tier = adapt(store)
     assert tier is not None
     tier.attach(lambda _: None)

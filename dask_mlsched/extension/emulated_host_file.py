@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dask_mlsched.extension.moves import TierStatistics
 
 
-class DeviceStore(MutableMapping[Key, object]):
+class EmulatedHostFile(MutableMapping[Key, object]):
     """A mapping of keys to values for ``distributed.Worker(data=...)``.
 
     Parameters
@@ -48,7 +48,7 @@ class DeviceStore(MutableMapping[Key, object]):
     Examples
     --------
     >>> import numpy as np
-    >>> store = DeviceStore(device_memory_limit=16, bandwidth="10GB/s", latency="1us")
+    >>> store = EmulatedHostFile(device_memory_limit=16, bandwidth="10GB/s", latency="1us")
     >>> store["a"], store["b"] = np.ones(1), np.ones(1)
     >>> store["c"] = np.ones(1)
     >>> list(store.device), list(store.host)
@@ -127,8 +127,8 @@ class DeviceStore(MutableMapping[Key, object]):
     def __repr__(self) -> str:
         fast = self.buffer.fast
         return (
-            f"<DeviceStore: {fast.total_weight} of {fast.n} bytes in {len(fast)} arrays on the "
-            f"device, {len(self.host)} arrays and {len(self.others)} other objects on the host>"
+            f"<EmulatedHostFile: {fast.total_weight} of {fast.n} bytes in {len(fast)} arrays on "
+            f"the device, {len(self.host)} arrays and {len(self.others)} other objects on the host>"
         )
 
 

@@ -10,13 +10,13 @@ import sparse
 from dask.sizeof import sizeof
 
 from dask_mlsched.extension import device_copy
-from dask_mlsched.extension.device_store import DeviceStore
+from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
 
 FAST = {"bandwidth": "1000GB/s", "latency": "1ns"}
 
 
-def store_of(limit: int | str) -> DeviceStore:
-    return DeviceStore(limit, **FAST)
+def store_of(limit: int | str) -> EmulatedHostFile:
+    return EmulatedHostFile(limit, **FAST)
 
 
 def array(*values: float) -> np.ndarray:
@@ -154,7 +154,7 @@ def test_asking_what_is_there_moves_nothing():
     assert set(store) == {"a", "b", "c"}
     assert len(store) == 3
     assert repr(store) == (
-        "<DeviceStore: 8 of 8 bytes in 1 arrays on the device, "
+        "<EmulatedHostFile: 8 of 8 bytes in 1 arrays on the device, "
         "1 arrays and 1 other objects on the host>"
     )
     assert store.statistics.loads == before
@@ -203,7 +203,7 @@ def test_the_worker_sees_nothing_that_it_could_spill():
 def test_a_wrong_parameter_is_named(parameter: str, value: Any):
     parameters = {"device_memory_limit": 1, "bandwidth": 1, "latency": 1, parameter: value}
     with pytest.raises(ValueError, match=f"{parameter} is {value!r}; expected"):
-        DeviceStore(**parameters)
+        EmulatedHostFile(**parameters)
 
 
 def test_threads_may_share_a_store():

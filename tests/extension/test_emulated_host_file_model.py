@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from dask_mlsched.extension.device_store import DeviceStore
+from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
 
 LIMIT = 400
 KEYS = st.sampled_from("abcdefgh")
@@ -36,10 +36,10 @@ def same(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-class DeviceStoreMachine(RuleBasedStateMachine):
+class EmulatedHostFileMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.store = DeviceStore(LIMIT, bandwidth="1000GB/s", latency="1ns")
+        self.store = EmulatedHostFile(LIMIT, bandwidth="1000GB/s", latency="1ns")
         self.values: dict[str, Any] = {}
         self.device: OrderedDict[str, int] = OrderedDict()
         self.host: set[str] = set()
@@ -142,5 +142,5 @@ class DeviceStoreMachine(RuleBasedStateMachine):
         assert not self.store.host
 
 
-TestDeviceStore = DeviceStoreMachine.TestCase
-TestDeviceStore.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestEmulatedHostFile = EmulatedHostFileMachine.TestCase
+TestEmulatedHostFile.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
