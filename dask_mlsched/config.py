@@ -221,3 +221,9 @@ def _positive(name: str, value: Any, expected: str, parse: Any) -> float:
         msg = f"mlsched.{_KEYS[name]} is {value!r}; expected {expected}, more than 0"
         raise ConfigError(msg)
     return number
+
+
+def spill_compression() -> str | None:
+    """Return how Dask compresses what it writes to disk; our stores do as it does."""
+    compression: str | None = dask.config.get("distributed.worker.memory.spill-compression")
+    return compression

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from distributed import LocalCluster
 
+from dask_mlsched.extension.device_store import DeviceStore
+from dask_mlsched.extension.devices import EmulatedDevice
 from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
 from dask_mlsched.extension.quantities import parse_bandwidth, parse_duration, parse_size
 
+#: Where workers keep their arrays.
+Store: TypeAlias = Literal["host-file", "device"]
+
 
 class LocalDeviceCluster(LocalCluster):
-    """``distributed.LocalCluster`` whose workers keep their arrays in a :class:`EmulatedHostFile`.
+    """``distributed.LocalCluster`` whose workers have an emulated device, each one of its own.
 
-    Each worker has a device of its own. Its host memory is neither a tier nor limited by the
-    store: Dask's own spilling to disk is not there, but a worker that comes near its
+    With ``store="host-file"`` (the default) they keep their arrays as dask-cuda's workers do; with
+    ``store="device"``, in our own :class:`DeviceStore`. Host memory is neither a tier nor limited
+    by the store: Dask's own spilling to disk is not there, but a worker that comes near its
     ``memory_limit`` still pauses, and a nanny still ends one that is over.
 
     Parameters
@@ -23,13 +29,16 @@ class LocalDeviceCluster(LocalCluster):
         As for ``LocalCluster``; by default one worker with one thread, as for one GPU.
     device_memory_limit, bandwidth, latency
         Of each worker's device, as for :class:`EmulatedHostFile`.
+    store
+        ``"host-file"`` or ``"device"``.
     **kwargs
         Everything else that ``LocalCluster`` takes, except ``data``.
 
     Raises
     ------
     ValueError
-        A parameter of the device is not a quantity of its kind, or not above zero.
+        A parameter of the device is not a quantity of its kind, or not above zero, or there is
+        no such store.
     TypeError
         ``data`` was given.
 
@@ -46,6 +55,7 @@ class LocalDeviceCluster(LocalCluster):
         device_memory_limit: int | str = "64MB",
         bandwidth: float | str = "1GB/s",
         latency: float | str = "10us",
+        store: Store = "host-file",
         **kwargs: Any,
     ) -> None:
         if "data" in kwargs:
@@ -54,14 +64,21 @@ class LocalDeviceCluster(LocalCluster):
                 "leave it out, or use distributed.LocalCluster"
             )
         # Parsed here, so that a mistake shows in the caller's process and not in every worker's.
-        device = {
-            "device_memory_limit": parse_size("device_memory_limit", device_memory_limit),
-            "bandwidth": parse_bandwidth("bandwidth", bandwidth),
-            "latency": parse_duration("latency", latency),
-        }
+        limit = parse_size("device_memory_limit", device_memory_limit)
+        speed = parse_bandwidth("bandwidth", bandwidth), parse_duration("latency", latency)
+        data: tuple[type, dict[str, Any]]
+        match store:
+            case "host-file":
+                device = dict(zip(("bandwidth", "latency"), speed, strict=True))
+                data = EmulatedHostFile, {"device_memory_limit": limit, **device}
+            case "device":
+                emulated = EmulatedDevice(*speed)
+                data = DeviceStore, {"device_memory_limit": limit, "device": emulated}
+            case _:
+                raise ValueError(f"store is {store!r}; expected 'host-file' or 'device'")
         super().__init__(  # type: ignore[no-untyped-call]  # nothing excludes super()
             n_workers=n_workers,
             threads_per_worker=threads_per_worker,
-            data=(EmulatedHostFile, device),
+            data=data,
             **kwargs,
         )

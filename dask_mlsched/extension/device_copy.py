@@ -32,6 +32,8 @@ class CopyEngine:
         Bytes per second.
     latency
         Seconds that each copy takes on top.
+    beside
+        Another engine of which no copy goes on while one of this does.
     """
 
     bandwidth: float
@@ -40,21 +42,26 @@ class CopyEngine:
     #: Every copy so far. Time spent waiting for another thread's copy does not count.
     statistics: TierStatistics
 
-    def __init__(self, bandwidth: float, latency: float) -> None:
+    def __init__(self, bandwidth: float, latency: float, beside: CopyEngine | None = None) -> None:
         self.bandwidth = bandwidth
         self.latency = latency
         self.statistics = TierStatistics()
-        self._busy = threading.Lock()
+        self.busy: threading.Lock = threading.Lock() if beside is None else beside.busy
 
     def copy(self, value: Any, direction: Direction) -> Any:
         """Return a copy of ``value``, made in the time it takes, and count it."""
+        return self.timed(value, direction)[0]
+
+    def timed(self, value: Any, direction: Direction) -> tuple[Any, float]:
+        """Make a copy as `copy` does; return it with the seconds that it took."""
         nbytes = safe_sizeof(value)
-        with self._busy:
+        with self.busy:
             start = time.perf_counter()
             result = copy_array(value)
             _wait_until(start + self.latency + nbytes / self.bandwidth)
-            self.statistics.add(direction, nbytes, time.perf_counter() - start)
-        return result
+            seconds = time.perf_counter() - start
+            self.statistics.add(direction, nbytes, seconds)
+        return result, seconds
 
 
 def is_array(value: object) -> bool:

@@ -23,7 +23,8 @@ class Move:
     time: float
     key: Key
     direction: Direction
-    #: Size in the fast tier, as ``dask.sizeof`` has it.
+    #: What was copied: the array's size in the fast tier, as ``dask.sizeof`` has it; 0 if it left
+    #: without a copy, because the slow tier had one.
     nbytes: int
     #: How long the copy took, without the evictions it caused.
     seconds: float
@@ -43,6 +44,12 @@ class TierStatistics:
     evict_seconds: float = 0.0
     #: Errors inside our own hooks, which a store must never see.
     callback_errors: int = 0
+    #: Loads that were made before a task asked for the array; those for which there was no room.
+    loads_ahead: int = 0
+    no_room_ahead: int = 0
+    #: Copies that failed and left the array where it was, and arrays that a task has written into.
+    failed_copies: int = 0
+    writes_found: int = 0
 
     def add(self, direction: Direction, nbytes: int, seconds: float) -> None:
         """Count one move."""

@@ -28,23 +28,25 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import zict
 from distributed.spill import SpillBuffer
 
+from dask_mlsched.extension.device_store import DeviceStore
 from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
 from dask_mlsched.extension.moves import Direction, Move, TierStatistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, MutableMapping
+    from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
 
     from dask.typing import Key
     from dask_cuda.device_host_file import DeviceHostFile
 
 __all__ = ["Kind", "Move", "Tier", "TierStatistics", "adapt"]
 
-Kind = Literal["emulated-device", "device-host-file", "spill-buffer"]
+Kind = Literal["device-store", "emulated-device", "device-host-file", "spill-buffer"]
 
 
 class Tier(ABC):
@@ -54,6 +56,10 @@ class Tier(ABC):
     """
 
     kind: ClassVar[Kind]
+    #: Whether an array that is in the slow tier, too, leaves the fast one without a copy.
+    keeps_clean: bool = False
+    #: Whether copies are made beside the event loop.
+    copies_beside: bool = False
     statistics: TierStatistics
 
     @property
@@ -97,6 +103,34 @@ class Tier(ABC):
     def load(self, key: Key) -> bool:
         """Bring an array to the fast tier as if it were read; False when it is not there then."""
 
+    # Hints. They come in the thread of the worker's event loop, perhaps late, twice or never.
+
+    @abstractmethod
+    def expect(self, task: Key, reads: Collection[Key], victims: Sequence[Key]) -> bool:
+        """Prepare for a task that waits for a thread: what it reads, and what may go first for it.
+
+        Returns
+        -------
+        bool
+            Whether `load_next` has something to do.
+        """
+
+    @abstractmethod
+    def begin(self, task: Key, reads: Collection[Key], victims: Sequence[Key]) -> None:
+        """Have `victims` go out for a task that reads its inputs next, and keep those from now."""
+
+    @abstractmethod
+    def end(self, task: Key) -> None:
+        """Let go of what a task reads, which ended, was cancelled, or went away before it ran."""
+
+    @abstractmethod
+    def load_next(self) -> bool:
+        """Load one array of a task that is expected; whether there is another one to load.
+
+        It blocks, so it is for moments at which the event loop can wait; a store that copies
+        beside it has nothing to do here.
+        """
+
 
 def adapt(data: MutableMapping[Key, Any]) -> Tier | None:
     """Return the adapter for a worker's store, or None when that has no two tiers of known size.
@@ -104,6 +138,8 @@ def adapt(data: MutableMapping[Key, Any]) -> Tier | None:
     A ``SpillBuffer`` whose ``target`` is switched off, and a ``DeviceHostFile`` without a limit,
     have none. dask-cuda is not imported for the question.
     """
+    if isinstance(data, DeviceStore):
+        return DeviceStoreTier(data)
     if isinstance(data, EmulatedHostFile):
         return EmulatedHostFileTier(data)
     if isinstance(data, SpillBuffer):
@@ -128,6 +164,9 @@ class _BufferTier(Tier):
         self._buffer = buffer
         self._on_move: Callable[[Move], None] | None = None
         self._stopwatch: _Stopwatch | None = None
+        #: task -> what it reads, while it runs; and while it waits for a thread.
+        self._running: dict[Key, Collection[Key]] = {}
+        self._next: dict[Key, Collection[Key]] = {}
 
     @property
     def limit(self) -> int:
@@ -177,6 +216,42 @@ class _BufferTier(Tier):
             return False
         return key in self._buffer.fast
 
+    def expect(self, task: Key, reads: Collection[Key], victims: Sequence[Key]) -> bool:
+        self._next[task] = reads
+        return True
+
+    def begin(self, task: Key, reads: Collection[Key], victims: Sequence[Key]) -> None:
+        self._next.pop(task, None)
+        self._running[task] = reads
+        in_use = set(chain.from_iterable(self._running.values()))
+        for victim in victims:
+            if victim not in in_use:
+                self.evict(victim)
+
+    def end(self, task: Key) -> None:
+        self._running.pop(task, None)
+        self._next.pop(task, None)
+
+    def load_next(self) -> bool:
+        fast = self._buffer.fast
+        in_use = set(chain.from_iterable(self._running.values()))
+        for task, reads in list(self._next.items()):
+            missing = [key for key in reads if key not in fast and key in self._buffer]
+            # What leaves for it was used longest ago: not what runs, as long as both fit.
+            there = sum(fast.weights.get(key, 0) for key in in_use.union(reads))
+            if not missing or there >= self.limit:
+                del self._next[task]
+                continue
+            in_use.update(reads)
+            for key in in_use:
+                if key in fast:
+                    fast[key]  # now it is what was used last
+            if self.load(missing[0]):
+                self.statistics.loads_ahead += 1
+                return True
+            del self._next[task]
+        return False
+
     def _evicted(self, key: Key, _value: object) -> None:
         fast = self._buffer.fast
         try:
@@ -202,8 +277,72 @@ class _BufferTier(Tier):
         self._on_move(Move(time.monotonic(), key, direction, nbytes, seconds, resident_bytes))
 
 
+class DeviceStoreTier(Tier):
+    """Our own store."""
+
+    kind = "device-store"
+
+    def __init__(self, data: DeviceStore) -> None:
+        self._data = data
+        self.keeps_clean = data.keeps_clean
+        self.copies_beside = data.loads_ahead
+
+    @property
+    def statistics(self) -> TierStatistics:
+        return self._data.arrays.statistics
+
+    @statistics.setter
+    def statistics(self, statistics: TierStatistics) -> None:
+        self._data.arrays.statistics = statistics
+
+    @property
+    def limit(self) -> int:
+        return self._data.limit
+
+    def snapshot(self) -> list[tuple[Key, int]]:
+        return self._data.resident()
+
+    def resident_bytes(self) -> int:
+        return self._data.arrays.books.nbytes
+
+    def attach(self, on_move: Callable[[Move], None]) -> None:
+        if self._data.arrays.on_move is not None:
+            raise RuntimeError("the adapter is attached already; detach it first")
+        self._data.arrays.on_move = on_move
+
+    def detach(self) -> None:
+        self._data.arrays.on_move = None
+
+    def evict(self, key: Key) -> bool:
+        return self._data.arrays.evict(key)
+
+    def load(self, key: Key) -> bool:
+        try:
+            self._data.arrays.read(key)
+        except KeyError:
+            return False
+        except Exception:  # noqa: BLE001 - of any device; the array is where it was
+            self.statistics.callback_errors += 1
+            return False
+        return self._data.arrays.is_resident(key)
+
+    def expect(self, task: Key, reads: Collection[Key], victims: Sequence[Key]) -> bool:
+        self._data.expect(task, reads, victims)
+        return False
+
+    def begin(self, task: Key, reads: Collection[Key], victims: Sequence[Key]) -> None:
+        self._data.begin(task, reads, victims)
+
+    def end(self, task: Key) -> None:
+        self._data.end(task)
+        self._data.unexpect(task)
+
+    def load_next(self) -> bool:
+        return False
+
+
 class EmulatedHostFileTier(_BufferTier):
-    """Our own store, which emulates a device."""
+    """dask-cuda's store, emulated."""
 
     kind = "emulated-device"
 

@@ -4,8 +4,8 @@ Moves come from the store's adapter, mostly in the event loop's thread, which a 
 are collected and sent a few milliseconds later in one event on the topic ``mlsched``, which the
 scheduler's half receives as ``SchedulerPlugin.log_event``:
 
-- once, at the beginning: ``{"op": "tier", "worker", "kind", "limit", "resident"}``, where ``kind``
-  is None on a worker without tiers, from which nothing else comes;
+- once, at the beginning: ``{"op": "tier", "worker", "kind", "limit", "resident", "keeps_clean",
+  "overlap"}``, where ``kind`` is None on a worker without tiers, from which nothing else comes;
 - after moves, and after arrays have come from other workers: ``{"op": "report", "worker", "seq",
   "moves", "fetches", "resident_bytes", "totals", "resident"}``; now and then, and only after moves,
   ``resident`` is all that is resident, least recently used first, and else None;
@@ -41,7 +41,7 @@ from dask_mlsched.extension.quantities import parse_duration
 from dask_mlsched.extension.tiers import Tier, adapt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dask.typing import Key
     from distributed import Worker
@@ -60,6 +60,12 @@ _FLUSH_SECONDS = 0.002
 _SNAPSHOT_SECONDS_PER_ARRAY = 1e-4
 #: How long to wait before looking again whether the worker has found its scheduler.
 _CONNECT_SECONDS = 0.05
+#: How long the event loop has for other things before it loads another array ahead.
+_LOAD_SECONDS = 0.0005
+#: States of a task on its worker: it waits for a thread; it runs, whatever became of its wish to.
+_READY = frozenset({"ready", "constrained"})
+_RUNNING = frozenset({"executing", "long-running", "cancelled", "resumed"})
+_FOLLOWED = _READY | _RUNNING
 #: Of moves, and of fetches.
 _ROWS_PER_MESSAGE = 10_000
 _HISTORY_LENGTH = 100_000
@@ -74,6 +80,8 @@ class MLWorkerPlugin(WorkerPlugin):
     ----------
     snapshot_interval
         Seconds between two reports of everything that is resident, while there are moves.
+    load_ahead
+        Whether the inputs of a task that waits for a thread are loaded while others compute.
 
     Raises
     ------
@@ -91,8 +99,9 @@ class MLWorkerPlugin(WorkerPlugin):
     #: Our own errors, which the worker never sees.
     errors: int
 
-    def __init__(self, snapshot_interval: float | str = 1.0) -> None:
+    def __init__(self, snapshot_interval: float | str = 1.0, *, load_ahead: bool = True) -> None:
         self.snapshot_interval = parse_duration("snapshot_interval", snapshot_interval)
+        self.load_ahead = load_ahead
         self.history = deque(maxlen=_HISTORY_LENGTH)
         self.errors = 0
         self.tier: Tier | None = None
@@ -105,13 +114,16 @@ class MLWorkerPlugin(WorkerPlugin):
         self._moved_since_snapshot = False
         self._next_snapshot = 0.0
         self._snapshots: PeriodicCallback | None = None
+        #: task -> what goes out first for it, while it waits for a thread.
+        self._victims: dict[Key, Sequence[Key]] = {}
+        self._loads_are_due = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Only the settings travel to workers, also when the plugin is already running here."""
-        return {"snapshot_interval": self.snapshot_interval}
+        return {"snapshot_interval": self.snapshot_interval, "load_ahead": self.load_ahead}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["snapshot_interval"])  # type: ignore[misc]
+        self.__init__(**state)  # type: ignore[misc]
 
     def setup(self, worker: Worker) -> None:
         """Attach to the worker's store; whatever goes wrong is reported and the worker goes on."""
@@ -152,13 +164,42 @@ class MLWorkerPlugin(WorkerPlugin):
         if start == "flight":
             with self._guarded("fetches"):
                 self._fetched()
-        if finish != "executing":
+        if self.tier is not None and (start in _FOLLOWED or finish in _FOLLOWED):
+            with self._guarded("hints"):
+                self._follow(key, start, finish, self._worker, self.tier)
+
+    def _follow(self, key: Key, start: str, finish: str, worker: Worker, tier: Tier) -> None:
+        """Tell the store of a task that waits for a thread, begins, or is through."""
+        ts = worker.state.tasks.get(key)
+        if finish in _READY and ts is not None:
+            victims = hints.take(ts)
+            if victims:
+                self._victims[key] = victims
+            if self.load_ahead and len(worker.state.executing) >= worker.state.nthreads:
+                reads = [dep.key for dep in ts.dependencies]
+                if tier.expect(key, reads, victims):
+                    self._load_soon(worker)
+        elif finish == "executing" and ts is not None:
+            # Hints that came without a stay among the ready ones are still on the task.
+            victims = self._victims.pop(key, ()) or hints.take(ts)
+            tier.begin(key, [dep.key for dep in ts.dependencies], victims)
+        elif finish not in _RUNNING:
+            self._victims.pop(key, None)
+            tier.end(key)
+
+    def _load_soon(self, worker: Worker) -> None:
+        """Load ahead when the event loop has nothing else to do, array by array."""
+        if self._loads_are_due:
             return
-        with self._guarded("hints"):
-            victims = hints.take(self._worker.state.tasks[key])
-            if self.tier is not None:
-                for victim in victims:
-                    self.tier.evict(victim)
+        self._loads_are_due = True
+        # Later, so that what the loop is about to begin has read its own inputs.
+        worker.loop.call_later(_LOAD_SECONDS, self._load_next)
+
+    def _load_next(self) -> None:
+        self._loads_are_due = False
+        with self._guarded("loads ahead"):
+            if self._worker is not None and self.tier is not None and self.tier.load_next():
+                self._load_soon(self._worker)
 
     def statistics(self) -> dict[str, Any]:
         """Return the totals of this worker's store, and what it is."""
@@ -218,6 +259,8 @@ class MLWorkerPlugin(WorkerPlugin):
             message: dict[str, Any] = {"op": "tier", "kind": None, "limit": None, "resident": []}
             if tier is not None:
                 message.update(kind=tier.kind, limit=tier.limit, resident=_rows(tier.snapshot()))
+                message["keeps_clean"] = tier.keeps_clean
+                message["overlap"] = tier.copies_beside and self.load_ahead
             self._send(message)
 
     def _flush(self) -> None:

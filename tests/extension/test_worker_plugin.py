@@ -115,6 +115,8 @@ def test_it_introduces_the_workers_store(client: Client, worker: Worker):
         "kind": "emulated-device",
         "limit": 8000,
         "resident": (("k-0", 800), ("k-1", 800)),
+        "keeps_clean": False,
+        "overlap": False,
     }
     del futures
 
