@@ -141,8 +141,8 @@ class Online:
         began = self._clock()
         try:
             attempt = self._attempted(folder, champion.network, asked)
-        except (BrokenPipeError, OSError):
-            raise
+        except OSError:
+            raise  # about the folder, or nobody listens any more: not about the update
         except Exception as error:
             # Tried again after as many decisions, not at once.
             reason = f"the update failed: {type(error).__name__}: {error}"
