@@ -21,10 +21,10 @@ import numpy as np
 from dask_mlsched.core.network import Network, hidden_of
 from dask_mlsched.learning.decisions import Decisions, InvalidDecisionsError
 from dask_mlsched.learning.gate import LOSS, Suite
-from dask_mlsched.learning.instance import LOSS_WEIGHT
+from dask_mlsched.learning.instance import cost_of
 from dask_mlsched.learning.processes import Processes
 from dask_mlsched.learning.search import CrossEntropy, SearchSettings
-from dask_mlsched.learning.verdict import judge
+from dask_mlsched.learning.verdict import by_family, judge
 
 MadeBy: TypeAlias = Literal["search", "fit"]
 
@@ -125,12 +125,13 @@ class _Trial:
 
     def _of_families(self, network: Network, places: Sequence[int]) -> float:
         """Return the mean cost of families: of a single DAG, much is luck."""
-        ratios: dict[str, list[float]] = {}
         outcomes = judge(self._processes, network, places).outcomes
-        for place, outcome in zip(places, outcomes, strict=True):
-            family = self._processes.instances[place].family
-            ratios.setdefault(family, []).append(outcome.makespan / self._usual[place])
-        return fmean(_cost(geometric_mean(each)) for each in ratios.values())
+        ratios = [
+            outcome.makespan / self._usual[place]
+            for place, outcome in zip(places, outcomes, strict=True)
+        ]
+        families = by_family([self._processes.instances[place] for place in places], ratios)
+        return fmean(_cost(geometric_mean(each)) for each in families.values())
 
     def costs(
         self,
@@ -148,9 +149,7 @@ class _Trial:
 
 
 def _cost(ratio: float) -> float:
-    log = math.log(ratio)
-    refused = max(0.0, log - math.log(1 + LOSS))
-    return log + LOSS_WEIGHT * max(0.0, log) + REFUSED_WEIGHT * refused
+    return cost_of(ratio) + REFUSED_WEIGHT * max(0.0, math.log(ratio) - math.log(1 + LOSS))
 
 
 def _searched(

@@ -21,7 +21,7 @@ from typing import Final
 from dask_mlsched.core.network import Network
 from dask_mlsched.learning.instance import Instance
 from dask_mlsched.learning.processes import Processes
-from dask_mlsched.learning.verdict import Verdict, judge
+from dask_mlsched.learning.verdict import Verdict, by_family, judge
 
 #: Shares of the makespan: so much has to be won overall; a family may lose so much for certain,
 #: and so much by its mean, whatever the scatter.
@@ -97,15 +97,12 @@ def judged(suite: Suite, network: Network) -> Verdict:
 
 def compare(suite: Suite, before: Verdict, challenger: Network) -> Comparison:
     """Run a challenger on a suite, given what the champion came to there."""
-    instances = suite.instances
     after = judged(suite, challenger)
     ratios = [
         new.makespan / old.makespan
         for old, new in zip(before.outcomes, after.outcomes, strict=True)
     ]
-    families: dict[str, list[float]] = {}
-    for instance, ratio in zip(instances, ratios, strict=True):
-        families.setdefault(instance.family, []).append(math.log(ratio))
+    families = by_family(suite.instances, [math.log(ratio) for ratio in ratios])
     means = {family: fmean(logs) for family, logs in families.items()}
     scatter = _scatter(families, means)
     certainly = {

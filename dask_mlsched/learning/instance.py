@@ -170,9 +170,14 @@ class Outcome:
 
     @property
     def cost(self) -> float:
-        """The logarithm of the makespan's ratio, three times as much where it is a loss."""
-        log = math.log(self.makespan)
-        return log + LOSS_WEIGHT * max(0.0, log)
+        """What the ratio of makespans costs; see `cost_of`."""
+        return cost_of(self.makespan)
+
+
+def cost_of(ratio: float) -> float:
+    """Return the logarithm of a makespan's ratio, three times as much where it is a loss."""
+    log = math.log(ratio)
+    return log + LOSS_WEIGHT * max(0.0, log)
 
 
 def _alone(

@@ -80,6 +80,14 @@ def mean_costs(
     ]
 
 
+def by_family(instances: Iterable[Instance], figures: Iterable[float]) -> dict[str, list[float]]:
+    """Gather the figures of instances by their families, in the order in which these come."""
+    families: dict[str, list[float]] = {}
+    for instance, figure in zip(instances, figures, strict=True):
+        families.setdefault(instance.family, []).append(figure)
+    return families
+
+
 def outcome(instance: Instance, network: Network | None, may_hold: bool) -> Outcome:
     """Run a network on an instance."""
     return instance.run(network, may_hold=may_hold)
