@@ -22,7 +22,7 @@ parked: their arrays count, their slots do not.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
@@ -561,13 +561,7 @@ class Controller:
             return False
         if len(device.in_flight) >= device.threads + BRIDGE:
             return False
-        seconds = 0.0
-        for task in device.in_flight:
-            statistics = self.graph.prefixes[self.graph.prefix[task]]
-            if not statistics.finished:
-                return False
-            seconds += statistics.seconds
-        return seconds < ROUND_TRIP * device.threads
+        return self._end_within(device.in_flight, ROUND_TRIP * device.threads)
 
     def _would_wait(self, worker: int) -> bool:
         """Tell whether a worker would be done with what it has before the next task reaches it.
@@ -581,13 +575,18 @@ class Controller:
             return False
         if len(device.in_flight) >= device.threads + BRIDGE:
             return False
+        behind_threads = islice(device.in_flight, device.threads, None)
+        return self._end_within(behind_threads, settings.round_trip * device.threads)
+
+    def _end_within(self, tasks: Iterable[int], limit: float) -> bool:
+        """Tell whether tasks take less than so many seconds in all; False if nobody knows."""
         seconds = 0.0
-        for task in islice(device.in_flight, device.threads, None):
+        for task in tasks:
             statistics = self.graph.prefixes[self.graph.prefix[task]]
             if not statistics.finished:
                 return False
             seconds += statistics.seconds
-        return seconds < settings.round_trip * device.threads
+        return seconds < limit
 
     def _place_in_line(self, worker: int) -> tuple[float, float, int]:
         device = self.devices[worker]

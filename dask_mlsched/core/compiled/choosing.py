@@ -28,6 +28,18 @@ def has_room(t: Tables, worker: int) -> bool:
 
 
 @compiled
+def _end_within(t: Tables, worker: int, first: int, limit: float) -> bool:
+    """Tell whether tasks in flight, from one on, take less than so many seconds in all."""
+    seconds = 0.0
+    for i in range(first, t.workers[worker].in_flight):
+        prefix = t.prefixes[t.prefix[t.in_flight[worker, i]]]
+        if not prefix.finished:
+            return False
+        seconds += prefix.seconds
+    return bool(seconds < limit)
+
+
+@compiled
 def takes_more(t: Tables, worker: int) -> bool:
     """Tell whether a worker has a free slot, or tasks too short to wait for the next."""
     if has_room(t, worker):
@@ -37,13 +49,7 @@ def takes_more(t: Tables, worker: int) -> bool:
         return False
     if row.in_flight >= threads + BRIDGE:
         return False
-    seconds = 0.0
-    for i in range(row.in_flight):
-        prefix = t.prefixes[t.prefix[t.in_flight[worker, i]]]
-        if not prefix.finished:
-            return False
-        seconds += prefix.seconds
-    return bool(seconds < ROUND_TRIP * threads)
+    return _end_within(t, worker, 0, ROUND_TRIP * threads)
 
 
 @compiled
@@ -53,13 +59,7 @@ def would_wait(t: Tables, worker: int) -> bool:
     threads = rules.threads
     if rules.lookahead == 0 or rules.round_trip == 0 or row.in_flight >= threads + BRIDGE:
         return False
-    seconds = 0.0
-    for i in range(threads, row.in_flight):
-        prefix = t.prefixes[t.prefix[t.in_flight[worker, i]]]
-        if not prefix.finished:
-            return False
-        seconds += prefix.seconds
-    return bool(seconds < rules.round_trip * threads)
+    return _end_within(t, worker, threads, rules.round_trip * threads)
 
 
 @compiled
