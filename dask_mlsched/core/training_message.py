@@ -8,9 +8,9 @@ network is to serve. All of it travels as frames.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Final, Self
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Final, Self
 
 from dask_mlsched.core.graph_message import network_of
 from dask_mlsched.core.message_frame import Frame, FrameError
@@ -30,8 +30,32 @@ MODELS: Final = "models"
 
 
 @dataclass(frozen=True)
-class Look:
+class _Message:
+    """What is all fields, each read as its type has it."""
+
+    kind: ClassVar[int]
+
+    def frame(self) -> Frame:
+        """Put it into a frame."""
+        return Frame(self.kind, asdict(self))
+
+    @classmethod
+    def from_frame(cls, frame: Frame) -> Self:
+        """Read it.
+
+        Raises
+        ------
+        FrameError
+            If anything is missing, or of another type.
+        """
+        return cls(*(_READ[str(field.type)](frame, field.name) for field in fields(cls)))
+
+
+@dataclass(frozen=True)
+class Look(_Message):
     """Asks to look at the folder of a training, and says how that is set."""
+
+    kind = LOOK
 
     #: The folder.
     directory: str
@@ -43,31 +67,12 @@ class Look:
     update_after: int
     seconds: float
 
-    def frame(self) -> Frame:
-        """Put it into a frame."""
-        return Frame(LOOK, asdict(self))
-
-    @classmethod
-    def from_frame(cls, frame: Frame) -> Self:
-        """Read it.
-
-        Raises
-        ------
-        FrameError
-            If anything is missing.
-        """
-        return cls(
-            frame.text("directory"),
-            bool(frame.fields.get("update")),
-            int(frame.number("capacity")),
-            int(frame.number("update_after")),
-            float(frame.number("seconds")),
-        )
-
 
 @dataclass(frozen=True)
-class Collected:
+class Collected(_Message):
     """Tells what became of a run."""
+
+    kind = COLLECTED
 
     #: Decisions that were added, and why the run was thrown away if it was.
     added: int
@@ -75,53 +80,18 @@ class Collected:
     #: Decisions that there are by now.
     decisions: int
 
-    def frame(self) -> Frame:
-        """Put it into a frame."""
-        return Frame(COLLECTED, asdict(self))
-
-    @classmethod
-    def from_frame(cls, frame: Frame) -> Self:
-        """Read it.
-
-        Raises
-        ------
-        FrameError
-            If anything is missing.
-        """
-        rejected = None if frame.fields.get("rejected") is None else frame.text("rejected")
-        return cls(int(frame.number("added")), rejected, int(frame.number("decisions")))
-
 
 @dataclass(frozen=True)
-class Updated:
+class Updated(_Message):
     """Tells what became of an update."""
+
+    kind = UPDATED
 
     accepted: bool
     #: In a line.
     reason: str
     #: See `dask_mlsched.learning.gate`.
     figures: Mapping[str, float]
-
-    def frame(self) -> Frame:
-        """Put it into a frame."""
-        return Frame(UPDATED, asdict(self))
-
-    @classmethod
-    def from_frame(cls, frame: Frame) -> Self:
-        """Read it.
-
-        Raises
-        ------
-        FrameError
-            If anything is missing.
-        """
-        figures = frame.fields.get("figures")
-        if not isinstance(figures, dict) or not all(
-            isinstance(figure, int | float) for figure in figures.values()
-        ):
-            msg = f"figures are {reprlib.repr(figures)}; expected numbers by their names"
-            raise FrameError(msg)
-        return cls(bool(frame.fields.get("accepted")), frame.text("reason"), figures)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,3 +116,24 @@ class Version:
             If anything is missing, or the network is none.
         """
         return cls(int(frame.number("number")), network_of(frame.arrays))
+
+
+def _figures(frame: Frame, name: str) -> Mapping[str, float]:
+    figures = frame.fields.get(name)
+    if not isinstance(figures, dict) or not all(
+        isinstance(figure, int | float) for figure in figures.values()
+    ):
+        msg = f"{name} are {reprlib.repr(figures)}; expected numbers by their names"
+        raise FrameError(msg)
+    return figures
+
+
+#: How a field is read, by its type as it stands in the class.
+_READ: Final[Mapping[str, Callable[[Frame, str], Any]]] = {
+    "bool": lambda frame, name: bool(frame.fields.get(name)),
+    "int": lambda frame, name: int(frame.number(name)),
+    "float": lambda frame, name: float(frame.number(name)),
+    "str": Frame.text,
+    "str | None": lambda frame, name: None if frame.fields.get(name) is None else frame.text(name),
+    "Mapping[str, float]": _figures,
+}
