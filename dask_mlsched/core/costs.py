@@ -8,8 +8,9 @@ the latency the median of what the slope leaves.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +68,21 @@ class Costs:
             if not 0 <= value < math.inf:
                 msg = f"{name} is {value!r}; expected a finite number, 0 or more"
                 raise ValueError(msg)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Make costs of what `dataclasses.asdict` made of others.
+
+        Raises
+        ------
+        AttributeError, TypeError, ValueError
+            If they are none.
+        """
+        costs: dict[str, Any] = {
+            name: CopyCost(**value) if isinstance(value, dict) else float(value)
+            for name, value in values.items()
+        }
+        return cls(**costs)
 
 
 @dataclass(frozen=True, slots=True)

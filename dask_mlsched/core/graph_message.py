@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 import numpy as np
 
 from dask_mlsched.core.chooser import Settings
-from dask_mlsched.core.costs import CopyCost, Costs
+from dask_mlsched.core.costs import Costs
 from dask_mlsched.core.dag import Dag, Integers
 from dask_mlsched.core.machine import Machine
 from dask_mlsched.core.message_frame import Frame, FrameError
@@ -72,8 +72,7 @@ class Request:
 
     def frame(self) -> Frame:
         """Put it into a frame; names of tasks are left out, and prefixes become numbers."""
-        dag, machine, costs = self.dag, self.machine, self.machine.costs
-        settings = self.settings
+        dag, machine, settings = self.dag, self.machine, self.settings
         fields = {
             "number": self.number,
             "objective": self.objective,
@@ -83,10 +82,7 @@ class Request:
             "workers": machine.workers,
             "threads": machine.threads,
             "keep_clean": machine.keep_clean,
-            "costs": {
-                name: list(value.values()) if isinstance(value, dict) else value
-                for name, value in asdict(costs).items()
-            },
+            "costs": asdict(machine.costs),
             "settings": {name: getattr(settings, name) for name in _SETTINGS},
         }
         arrays = {
@@ -289,16 +285,12 @@ def _dag(frame: Frame) -> Dag:
 
 
 def _machine(fields: Mapping[str, Any]) -> Machine:
-    costs: dict[str, Any] = {
-        name: CopyCost(*map(float, value)) if isinstance(value, list) else float(value)
-        for name, value in fields["costs"].items()
-    }
     limit = fields["limit"]
     return Machine(
         None if limit is None else int(limit),
         workers=int(fields["workers"]),
         threads=int(fields["threads"]),
-        costs=Costs(**costs),
+        costs=Costs.of(fields["costs"]),
         keep_clean=bool(fields["keep_clean"]),
     )
 

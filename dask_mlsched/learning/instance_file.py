@@ -15,7 +15,7 @@ import numpy as np
 
 from dask_mlsched.core import graph_file
 from dask_mlsched.core.chooser import Settings
-from dask_mlsched.core.costs import CopyCost, Costs
+from dask_mlsched.core.costs import Costs
 from dask_mlsched.core.dag import InvalidDagError
 from dask_mlsched.core.machine import Machine
 from dask_mlsched.learning.instance import Instance
@@ -105,11 +105,7 @@ def _instance(document: dict[str, Any]) -> Instance:
 
 
 def _machine(values: dict[str, Any]) -> Machine:
-    costs: dict[str, Any] = {
-        name: CopyCost(**value) if isinstance(value, dict) else float(value)
-        for name, value in values["costs"].items()
-    }
-    return Machine(**{**values, "costs": Costs(**costs)})
+    return Machine(**{**values, "costs": Costs.of(values["costs"])})
 
 
 def _settings(values: dict[str, Any]) -> Settings:
