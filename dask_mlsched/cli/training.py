@@ -14,12 +14,12 @@ from rich.table import Table
 from dask_mlsched.cli.options import JSON, Command, complain
 from dask_mlsched.cli.output import console, write_json
 from dask_mlsched.core import features
-from dask_mlsched.core.training_message import MODELS, RUN_SUFFIX, RUNS
+from dask_mlsched.core.training_message import MODELS
 from dask_mlsched.learning.journal import Journal
 from dask_mlsched.learning.model_versions import ModelVersions
 from dask_mlsched.learning.replay import ReplayBuffer
 from dask_mlsched.learning.replay_file import ReplayError
-from dask_mlsched.learning.training_folder import DECISIONS, EVENTS
+from dask_mlsched.learning.training_folder import DECISIONS, EVENTS, waiting_runs
 
 _UPDATES: Final = ("accepted", "refused", "failed")
 
@@ -57,7 +57,7 @@ def figures(directory: Path) -> dict[str, Any]:
         "runs": {
             "collected": counts["collected"],
             "rejected": counts["rejected"],
-            "waiting": len(list((directory / RUNS).glob(f"*{RUN_SUFFIX}"))),
+            "waiting": len(waiting_runs(directory)),
         },
         "last_rejection": rejected[-1].get("reason") if rejected else None,
         "decisions": _decisions(directory / DECISIONS),

@@ -61,12 +61,17 @@ class TrainingFolder:
 
     def runs(self) -> list[Path]:
         """List the runs that wait to be learned from, oldest first."""
-        spool = self.path / RUNS
-        return sorted(spool.glob(f"*{RUN_SUFFIX}")) if spool.is_dir() else []
+        return waiting_runs(self.path)
 
     def close(self) -> None:
         """Give it back."""
         self.buffer.close()
+
+
+def waiting_runs(folder: Path) -> list[Path]:
+    """List the runs in the folder of a training, oldest first; whoever has it."""
+    spool = folder / RUNS
+    return sorted(spool.glob(f"*{RUN_SUFFIX}")) if spool.is_dir() else []
 
 
 def _opened(file: Path, capacity: int) -> ReplayBuffer:
