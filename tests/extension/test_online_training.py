@@ -39,6 +39,7 @@ from live_scheduler import (
     until,
 )
 from sample_tasks import added, chunk, inc, total, wait_then
+from side_processes import alive, patiently
 
 pytestmark = pytest.mark.integration
 
@@ -65,17 +66,6 @@ def told(plugin: Any) -> dict[str, Any]:
     return snapshot
 
 
-async def patiently(condition: Any) -> None:
-    """Wait as long as a process takes to load its code on a busy machine."""
-    for _ in range(8):
-        try:
-            await until(condition)
-        except AssertionError:
-            continue
-        return
-    raise AssertionError("it did not happen in eighty seconds")
-
-
 async def over(plugin: Any) -> None:
     """Wait until the run is over."""
     await until(lambda: plugin.recording.begun == 0)
@@ -90,14 +80,6 @@ async def saved(handle: Any, folder: Path) -> Trace:
 
 def began(trace: Trace) -> int:
     return sum(isinstance(event, ev.TaskStarted) for event in trace.events())
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def spooled(folder: Path) -> list[Path]:

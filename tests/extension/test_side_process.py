@@ -15,6 +15,7 @@ import numpy as np
 from dask_mlsched.core.message_frame import Frame
 from dask_mlsched.extension.side_process import SideProcess
 from live_scheduler import until
+from side_processes import alive
 
 #: Sends back every frame that it gets.
 ECHO = """
@@ -34,14 +35,6 @@ class Made:
         self.process = SideProcess(
             "tested", (sys.executable, "-c", code), self.heard.append, self.ended.append
         )
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def own_threads() -> list[threading.Thread]:

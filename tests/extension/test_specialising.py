@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
@@ -22,6 +21,7 @@ from dask_mlsched.extension import parking
 from dask_mlsched.extension.specialising import Specialising
 from live_scheduler import cluster_test, installed, plugin_of, until
 from sample_tasks import added, chunk, total, wait_then
+from side_processes import alive, patiently
 
 pytestmark = pytest.mark.integration
 
@@ -49,33 +49,26 @@ def product(c: Client, size: int = 8, name: str = "first") -> Any:
     return c.submit(total, *blocks)
 
 
-def alive(pid: int | None) -> bool:
-    try:
-        os.kill(pid or 0, 0)
-    except ProcessLookupError:
-        return False
-    return pid is not None
-
-
 async def ready(scheduler: Any) -> Specialising:
     specialising = plugin_of(scheduler).specialising
     assert specialising is not None
-    # Its process imports, and loads compiled code: on a busy machine that takes a while.
-    for _ in range(8):
-        with contextlib.suppress(AssertionError):
-            await until(lambda: specialising.snapshot()["ready"])
-            return specialising
-    msg = f"the process did not get ready in eighty seconds: {specialising.snapshot()}"
-    raise AssertionError(msg)
+    await patiently(lambda: specialising.snapshot()["ready"])
+    return specialising
+
+
+async def answered(c: Client, scheduler: Any) -> tuple[Specialising, Any]:
+    """Have the first product specialised to, whatever is the best; return it as it waits."""
+    specialising = await ready(scheduler)
+    specialising._give_back = lambda: None
+    result = product(c)
+    await until(lambda: specialising.answer is not None and specialising.answer.final)
+    return specialising, result
 
 
 @cluster_test(timeout=110)
 async def test_an_answer_takes_over_in_the_middle_of_a_run(c, s, a, b):
     async with installed(c, s, **QUICK) as (handle, plugin):
-        specialising = await ready(s)
-        specialising._give_back = lambda: None  # whatever is the best here
-        result = product(c)
-        await until(lambda: specialising.answer is not None and specialising.answer.final)
+        specialising, result = await answered(c, s)
         assert specialising.answer.network is plugin.controller.chooser.guard.policy.network
         before = (await handle.status())["reasons"]["policy"]
         await Event("first").set()
@@ -165,11 +158,9 @@ async def test_a_process_that_is_killed_is_started_again_and_the_run_goes_on(c, 
 
 @cluster_test(timeout=110)
 async def test_tasks_go_back_to_dask_where_it_does_best_alone(c, s, a, b):
-    async with installed(c, s, **QUICK) as (handle, _):
-        specialising = await ready(s)
-        give_back, specialising._give_back = specialising._give_back, lambda: None
-        result = product(c)
-        await until(lambda: specialising.answer is not None and specialising.answer.final)
+    async with installed(c, s, **QUICK) as (handle, plugin):
+        give_back = plugin.specialising._give_back
+        specialising, result = await answered(c, s)
         specialising._give_back = give_back
         told = {"stock": (1.0, 100), "order": (2.0, 100)}
         best = replace(specialising.answer, arm="stock", foretold=told)
@@ -189,10 +180,7 @@ async def test_tasks_go_back_to_dask_where_it_does_best_alone(c, s, a, b):
 @cluster_test(timeout=110)
 async def test_tasks_are_shown_in_the_order_of_an_answer(c, s, a, b):
     async with installed(c, s, **QUICK) as (handle, plugin):
-        specialising = await ready(s)
-        specialising._give_back = lambda: None
-        result = product(c)
-        await until(lambda: specialising.answer is not None and specialising.answer.final)
+        specialising, result = await answered(c, s)
         asked = specialising._asked.tasks
         policy = plugin.controller.chooser.guard.policy
         backwards = np.arange(len(asked))[::-1].copy()
@@ -215,10 +203,7 @@ async def test_tasks_are_shown_in_the_order_of_an_answer(c, s, a, b):
 @cluster_test(timeout=110)
 async def test_an_order_of_numbers_that_stand_for_other_tasks_now_is_forgotten(c, s, a, b):
     async with installed(c, s, **QUICK) as (_, plugin):
-        specialising = await ready(s)
-        specialising._give_back = lambda: None
-        result = product(c)
-        await until(lambda: specialising.answer is not None and specialising.answer.final)
+        specialising, result = await answered(c, s)
         guide = np.arange(len(specialising._asked.tasks))
         specialising._hear(replace(specialising.answer, guide=guide).frame())
         plugin._resync()

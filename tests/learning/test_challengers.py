@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -121,8 +122,7 @@ def test_a_fit_begins_at_what_the_search_found_and_keeps_its_linear_part_and_lay
 
 def test_a_fit_ends_when_time_is_up_or_there_is_too_little(tmp_path: Path) -> None:
     assert challengers._fitted(NEAREST, some_decisions(), 0, expired=lambda: True) is None
-    left = iter([False, False])
-    expired = lambda: next(left, True)  # noqa: E731 - a clock
+    expired = partial(next, iter([False, False]), True)
     assert challengers._fitted(NEAREST, some_decisions(), 0, expired=expired) is None
     assert challengers._fitted(NEAREST, some_decisions(1), 0, expired=lambda: False) is None
 

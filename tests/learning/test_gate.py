@@ -40,7 +40,7 @@ GOOD = Comparison(0.9, 0.95, "lu", 1.01, 1.0, 1.0, 0.9)
     ],
 )
 def test_what_gets_through(changes: dict[str, float], objection: str | None) -> None:
-    assert replace(GOOD, **changes).objection == objection  # type: ignore[arg-type]
+    assert replace(GOOD, **changes).objection == objection  # type: ignore[arg-type]  # floats
 
 
 def compared(suite: Suite, champion: Network, challenger: Network) -> Comparison:
