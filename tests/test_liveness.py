@@ -33,7 +33,7 @@ from hypothesis.stateful import (
 )
 
 import hostile_policies
-from dask_mlsched.extension import dispatcher, parking, scheduler_plugin, translator
+from dask_mlsched.extension import dispatcher, management, parking, scheduler_plugin, translator
 from dask_mlsched.extension.scheduler_plugin import MLSchedulerPlugin
 from fake_workers import CLIENT, FakeWorker, start_scheduler, submit
 from live_scheduler import assert_in_step, assert_no_errors, assert_nothing_left
@@ -121,7 +121,7 @@ class Cluster(RuleBasedStateMachine):
         super().__init__()
         self.clock = Clock()
         self.patch = pytest.MonkeyPatch()
-        for module in (scheduler_plugin, dispatcher, hostile_policies):
+        for module in (scheduler_plugin, management, dispatcher, hostile_policies):
             self.patch.setattr(module, "time", self.clock)
         self.patch.setattr(translator, "monotonic", self.clock.monotonic)
         self.logging = logging.root.manager.disable

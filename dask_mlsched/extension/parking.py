@@ -65,6 +65,27 @@ def park(ts: TaskState) -> None:
     ts.worker_restrictions = PARKED
 
 
+def park_all(
+    scheduler: Scheduler, tasks: Iterable[TaskState], stimulus_id: str
+) -> list[tuple[TaskState, Unmanaged]]:
+    """Park what can be managed; list what cannot, and why."""
+    queued: list[TaskState] = []
+    left: list[tuple[TaskState, Unmanaged]] = []
+    for ts in tasks:
+        if is_ours(ts):
+            continue
+        reason = reason_to_leave(ts)
+        if reason is None:
+            park(ts)
+        elif ts.state == "queued":
+            queued.append(ts)
+        elif reason != "no run spec":
+            left.append((ts, reason))
+    if queued:
+        adopt(scheduler, queued, stimulus_id)
+    return left
+
+
 def adopt(scheduler: Scheduler, tasks: Iterable[TaskState], stimulus_id: str) -> None:
     """Park tasks that Dask has queued: send them round through `released`."""
     recommendations: dict = {}  # type: ignore[type-arg]  # Dask's own alias is private

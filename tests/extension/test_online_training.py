@@ -180,7 +180,7 @@ async def test_a_run_goes_on_while_anything_is_under_way(c, s, a, b, tmp_path):
 
 @cluster_test()
 async def test_with_too_much_left_behind_the_run_goes_on(c, s, a, b, tmp_path, monkeypatch):
-    monkeypatch.setattr("dask_mlsched.extension.scheduler_plugin.MOST_LEFT", 10)
+    monkeypatch.setattr("dask_mlsched.extension.management.MOST_LEFT", 10)
     async with installed(c, s, **learning(tmp_path)) as (_, plugin):
         kept = c.map(inc, range(LEAST_TASKS))
         await c.gather(kept)
