@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dask_mlsched.core.controller import BRIDGE, HOLDERS, WIDE, Controller
-from dask_mlsched.core.graph import TaskGraph, TaskState
+from dask_mlsched.core.books import HOLDERS
+from dask_mlsched.core.controller import Controller
+from dask_mlsched.core.graph import WIDE, TaskGraph, TaskState
 from dask_mlsched.core.residency import Residency
+from dask_mlsched.core.worker_line import BRIDGE
 
 ON_A_WORKER = (TaskState.SENT, TaskState.RUNNING)
 

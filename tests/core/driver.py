@@ -19,8 +19,9 @@ from core.consistency import check
 from core.graphs import NBYTES, Drawn, draw, in_order
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.chooser import Settings
-from dask_mlsched.core.controller import BRIDGE, Controller
+from dask_mlsched.core.controller import Controller
 from dask_mlsched.core.policies import Policy
+from dask_mlsched.core.worker_line import BRIDGE
 
 State: TypeAlias = Literal["released", "waiting", "parked", "processing", "memory", "erred"]
 

@@ -13,9 +13,10 @@ from core.graphs import Drawn, gemm
 from core.scripted import Scripted, first, hold
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.chooser import Settings
-from dask_mlsched.core.controller import BRIDGE, WIDE, Controller, IllegalEvent
-from dask_mlsched.core.graph import TaskState
+from dask_mlsched.core.controller import Controller, IllegalEvent
+from dask_mlsched.core.graph import WIDE, TaskState
 from dask_mlsched.core.policies import Greedy, GreedyHold, Situation
+from dask_mlsched.core.worker_line import BRIDGE
 
 UNKNOWN, WAITING, PARKED, SENT, RUNNING, COMPUTED = TaskState
 

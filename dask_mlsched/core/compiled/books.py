@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from dask_mlsched.core.books import HOLDERS
 from dask_mlsched.core.compiled import heaps, shelves
 from dask_mlsched.core.compiled.jit import compiled
 from dask_mlsched.core.compiled.layouts import FAR, NO_LIMIT, RESIDENT, Records
 from dask_mlsched.core.compiled.tables import Tables
-from dask_mlsched.core.controller import HOLDERS
 from dask_mlsched.core.device import MEASURABLE_BYTES
 from dask_mlsched.core.graph import WIDE, TaskState
 

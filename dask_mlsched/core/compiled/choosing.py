@@ -10,8 +10,8 @@ from dask_mlsched.core.compiled.books import expected_nbytes, nearest, will_read
 from dask_mlsched.core.compiled.jit import compiled
 from dask_mlsched.core.compiled.layouts import FAR, GREEDY_HOLD, NO_LIMIT, ORDER
 from dask_mlsched.core.compiled.tables import Tables
-from dask_mlsched.core.controller import BRIDGE, ROUND_TRIP
 from dask_mlsched.core.planners.picture import UNKNOWN_SECONDS
+from dask_mlsched.core.worker_line import BRIDGE, ROUND_TRIP
 
 #: In place of a task: nothing to run, and HOLD.
 NOTHING = -1

@@ -30,9 +30,9 @@ from dask_mlsched.core.compiled.layouts import (
     Records,
     Singles,
 )
-from dask_mlsched.core.controller import BRIDGE
 from dask_mlsched.core.dag import Booleans, Dag, Floats, Integers
 from dask_mlsched.core.machine import Machine, SimulationError, check_fits
+from dask_mlsched.core.worker_line import BRIDGE
 
 
 @structref.register
