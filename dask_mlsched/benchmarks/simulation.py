@@ -135,8 +135,7 @@ def _specialise(
         settings = replace(settings, eviction="lru")  # the rule that needs a run beforehand
     found = specialise(
         dag,
-        # Compiled runs know nothing of loads ahead.
-        replace(machine, overlap=False),
+        machine,
         settings,
         order,
         policy.network,

@@ -82,6 +82,7 @@ class Request:
             "workers": machine.workers,
             "threads": machine.threads,
             "keep_clean": machine.keep_clean,
+            "overlap": machine.overlap,
             "costs": asdict(machine.costs),
             "settings": {name: getattr(settings, name) for name in _SETTINGS},
         }
@@ -292,6 +293,7 @@ def _machine(fields: Mapping[str, Any]) -> Machine:
         threads=int(fields["threads"]),
         costs=Costs.of(fields["costs"]),
         keep_clean=bool(fields["keep_clean"]),
+        overlap=bool(fields["overlap"]),
     )
 
 

@@ -2,14 +2,19 @@
 
 As on a worker of Dask's, its event loop reads the inputs of a task before a thread computes it,
 and stores its output after: loads and evictions are done one at a time, and while the loop copies,
-nothing else begins on the worker, though tasks that have begun go on. With `overlap`, the inputs of
-the task that is next are loaded while others compute, as far as there is room for them.
+nothing else begins on the worker, though tasks that have begun go on.
+
+With `overlap`, a copier beside the event loop makes the copies, one after the other, in the order
+in which the loop has asked for them. While all threads are busy, the loop asks for the inputs of
+tasks that wait, as far as there is room for them. It waits itself only for what it needs to go on:
+all inputs of a task that gets a thread, or an array for another worker. What goes out to make room
+for an output goes when the output is there, and nothing but later copies waits for that.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dask_mlsched.core.costs import Costs
@@ -49,8 +54,7 @@ class SimulatedWorker:
         Whether an array that was loaded keeps its copy in the slow tier, so that evicting it
         again moves nothing.
     overlap
-        Whether the inputs of the next task are loaded, and room for outputs made, while others
-        compute.
+        Whether a copier beside the event loop loads ahead, and evicts, while tasks compute.
     """
 
     #: What the store really holds; the controller has its own, a prediction.
@@ -61,6 +65,8 @@ class SimulatedWorker:
     running: dict[int, TaskRecord]
     #: From when on the event loop is free, in seconds.
     free_at: float
+    #: From when on the copier is, with `overlap`.
+    copier_free_at: float
     #: Totals.
     bytes_loaded: int
     bytes_evicted: int
@@ -83,6 +89,7 @@ class SimulatedWorker:
         self.queue = []
         self.running = {}
         self.free_at = 0.0
+        self.copier_free_at = 0.0
         self.bytes_loaded = 0
         self.bytes_evicted = 0
         self.copy_seconds = 0.0
@@ -94,20 +101,16 @@ class SimulatedWorker:
         self._clean: set[int] = set()
         #: Copies since the last report, as `ArraysMoved` has them.
         self._copies: list[tuple[int, bool, int, float]] = []
-        #: Inputs and output of each task that computes.
-        self._pinned: dict[int, list[int]] = {}
-        #: The record of the task whose inputs were loaded ahead: whatever comes, it is next.
-        self._ahead: TaskRecord | None = None
+        #: With `overlap`: inputs of each task that computes or was loaded ahead, in the order in
+        #: which they were asked for; records of those that were loaded ahead; array -> when the
+        #: copier has brought it in.
+        self._users: dict[int, Sequence[int]] = {}
+        self._ahead: dict[int, TaskRecord] = {}
+        self._there_at: dict[int, float] = {}
 
     def holds(self, array: int) -> bool:
         """Tell whether the array is here, in either tier."""
         return array in self.residency or self.residency.in_slow_tier(array)
-
-    def next_task(self) -> int | None:
-        """Name the task that gets the next thread."""
-        if self._ahead is not None:
-            return self._ahead.task
-        return self.queue[0][1] if self.queue else None
 
     @property
     def has_thread(self) -> bool:
@@ -123,40 +126,60 @@ class SimulatedWorker:
         self.residency.discard(array)
         self._clean.discard(array)
 
-    def begin(self, now: float, inputs: Sequence[int], victims: Iterable[int]) -> TaskRecord:
-        """Bring in the inputs of the next task; return its record, begun but not ended.
+    def begin(self, now: float, inputs: Sequence[int], victims: Collection[int]) -> TaskRecord:
+        """Give the first task in Dask's order a thread; return its record, begun but not ended.
 
         `victims` are evicted first: the hints that came with the task.
         """
-        record, self._ahead = self._ahead or self._take(now), None
-        task, record.start = record.task, now
+        task = heapq.heappop(self.queue)[1]
+        record = self._ahead.pop(task, None) or TaskRecord(task, self.name, now)
+        record.start = now
         self.free_at = max(now, self.free_at) + self._costs.task
-        self._bring_in(record, inputs, victims)
         if self._overlap:
-            self._store(task, record)
-        self._pinned[task] = [*inputs, task]
+            victims = self._not_in_use(victims)
+            self._users.setdefault(task, inputs)
+        self._bring_in(record, inputs, victims)
+        self._wait_for(inputs)
         self.running[task] = record
         return record
 
-    def _take(self, now: float) -> TaskRecord:
-        return TaskRecord(heapq.heappop(self.queue)[1], self.name, now)
+    def waiting(self) -> list[int]:
+        """List the tasks whose inputs have not been asked for, in Dask's order."""
+        return [task for _, task in sorted(self.queue) if task not in self._ahead]
 
-    def load_ahead(self, now: float, inputs: Sequence[int], victims: Iterable[int]) -> None:
-        """With `overlap`, load the inputs of the next task beside those that compute.
+    def load_ahead(
+        self, now: float, task: int, inputs: Sequence[int], victims: Collection[int]
+    ) -> bool:
+        """Have the copier bring in the inputs of a task that waits; False if there is no room.
 
-        Nothing that a computing task uses goes out for it: without room, it waits for its turn.
+        Nothing goes out for it that is in use: by a task that computes, or that was loaded ahead
+        before. How large outputs will be, nobody knows; no room is kept for them.
         """
-        if not self._overlap or self._ahead is not None:
-            return
-        in_use = {array for arrays in self._pinned.values() for array in arrays}
-        needed = sum(self._nbytes[array] for array in in_use.union(inputs))
+        in_use = [array for arrays in self._users.values() for array in arrays]
+        needed = sum(self._nbytes[array] for array in {*in_use, *inputs})
         if self.residency.limit is not None and needed > self.residency.limit:
-            return
-        record = self._ahead = self._take(now)
+            return False
         self.free_at = max(now, self.free_at)
         for array in in_use:
-            self.residency.touch(array, self._nbytes[array])
-        self._bring_in(record, inputs, [each for each in victims if each not in in_use])
+            if array in self.residency:
+                self.residency.touch(array, self._nbytes[array])
+        record = self._ahead[task] = TaskRecord(task, self.name, now)
+        self._bring_in(record, inputs, self._not_in_use(victims))
+        self._users[task] = inputs
+        return True
+
+    def _not_in_use(self, victims: Collection[int]) -> Collection[int]:
+        """Leave out what tasks use that compute or were loaded ahead."""
+        if not victims:
+            return victims
+        in_use = {array for arrays in self._users.values() for array in arrays}
+        return [victim for victim in victims if victim not in in_use]
+
+    def _wait_for(self, arrays: Iterable[int]) -> None:
+        """Have the event loop wait until the copier has brought in the arrays."""
+        if self._overlap:
+            for array in arrays:
+                self.free_at = max(self.free_at, self._there_at.get(array, 0.0))
 
     def _bring_in(self, record: TaskRecord, inputs: Sequence[int], victims: Iterable[int]) -> None:
         needed = set(inputs)
@@ -177,6 +200,8 @@ class SimulatedWorker:
         self._loaded(array, record)
         for victim in gone:
             self._evicted(victim, record)
+        if self._overlap:
+            self._there_at[array] = self.copier_free_at
 
     def receive(self, array: int, now: float) -> None:
         """Store an array that another worker sent."""
@@ -187,14 +212,12 @@ class SimulatedWorker:
         """Read an array for another worker; return when it can leave."""
         self.free_at = max(now, self.free_at)
         self.read(array)
+        self._wait_for([array])
         return self.free_at
 
     def end(self, task: int, now: float) -> TaskRecord:
         """Store a task's output; its thread gets free when that is done, at the record's end."""
         record = self.running[task]
-        if self._overlap:
-            record.end = now  # there has been room for it since the task began
-            return record
         self.free_at = max(now, self.free_at)
         self._store(task, record)
         record.end = self.free_at
@@ -203,14 +226,17 @@ class SimulatedWorker:
     def free_thread(self, task: int) -> None:
         """Take a task that has ended off its thread."""
         del self.running[task]
-        del self._pinned[task]
+        self._users.pop(task, None)
 
     def _store(self, array: int, record: TaskRecord | None) -> None:
         for victim in self.residency.touch(array, self._nbytes[array])[1]:
             self._evicted(victim, record)
 
     def report(self) -> tuple[tuple[int, bool, int, float], ...]:
-        """Return the copies since the last report, as `ArraysMoved` has them."""
+        """Return the copies since the last report, as `ArraysMoved` has them.
+
+        With `overlap`, those that the copier has been asked for and will make are among them.
+        """
         said = tuple(self._copies)
         self._copies.clear()
         return said
@@ -234,6 +260,9 @@ class SimulatedWorker:
         self._copied(array, self._costs.evict.seconds(self._nbytes[array]), loaded=False)
 
     def _copied(self, array: int, seconds: float, *, loaded: bool) -> None:
-        self.free_at += seconds
+        if self._overlap:
+            self.copier_free_at = max(self.copier_free_at, self.free_at) + seconds
+        else:
+            self.free_at += seconds
         self.copy_seconds += seconds
         self._copies.append((array, loaded, self._nbytes[array], seconds))

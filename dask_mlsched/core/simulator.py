@@ -362,14 +362,22 @@ class _Simulation:
     def _work(self, name: int) -> None:
         """Give a worker's free threads what is ready for them."""
         worker = self.workers[name]
-        while (task := worker.next_task()) is not None:
-            inputs = self.inputs[task]
-            if not worker.has_thread:
-                worker.load_ahead(self.now, inputs, self._hints.get(task, ()))
-                return
-            worker.begin(self.now, inputs, self._hints.pop(task, ()))
+        while worker.queue and worker.has_thread:
+            task = worker.queue[0][1]
+            worker.begin(self.now, self.inputs[task], self._hints.pop(task, ()))
             self._check_slow_tier(worker)
             self.at(worker.free_at + self.seconds[task], self._end, task)
+        if self.machine.overlap:
+            self._load_ahead(worker)
+
+    def _load_ahead(self, worker: SimulatedWorker) -> None:
+        """Load for those that wait, in Dask's order: what has no room keeps the next ones back."""
+        for task in worker.waiting():
+            # What is in use now may still go out when the task begins: it keeps its hints.
+            victims = self._hints.get(task, ())
+            if not worker.load_ahead(self.now, task, self.inputs[task], victims):
+                return
+            self._check_slow_tier(worker)
 
     def _end(self, task: int) -> None:
         worker = self.workers[self._where[task]]

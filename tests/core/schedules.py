@@ -3,20 +3,68 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any, Literal
 
 from dask_mlsched.core.dag import Dag
 from dask_mlsched.core.machine import Machine
-from dask_mlsched.core.simulated_worker import TaskRecord
+from dask_mlsched.core.simulated_worker import SimulatedWorker, TaskRecord
 from dask_mlsched.core.simulator import SimulatedRun
+
+
+class CheckedWorker(SimulatedWorker):
+    """A worker that asserts, copy by copy, that it does what it says."""
+
+    #: When the last copy ended; array -> when its last load ended.
+    _last_end = 0.0
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        """Begin without copies."""
+        super().__init__(*arguments, **named)
+        self._came_at: dict[int, float] = {}
+        self._overlaps: bool = named["overlap"]
+
+    def _copied(self, array: int, seconds: float, *, loaded: bool) -> None:
+        asked = self.free_at
+        super()._copied(array, seconds, loaded=loaded)
+        end = self.copier_free_at if self._overlaps else self.free_at
+        assert end - seconds >= max(asked, self._last_end) - 1e-9, "one copy after another"
+        self._last_end = end
+        if loaded:
+            self._came_at[array] = end
+
+    def begin(self, now: float, inputs: Sequence[int], victims: Collection[int]) -> TaskRecord:
+        """See that all inputs are there before the task computes."""
+        record = super().begin(now, inputs, victims)
+        assert all(array in self.residency for array in inputs)
+        assert all(self._came_at.get(array, 0.0) <= self.free_at for array in inputs)
+        return record
+
+    def load_ahead(
+        self, now: float, task: int, inputs: Sequence[int], victims: Collection[int]
+    ) -> bool:
+        """See that what others use stays, and that the event loop goes on."""
+        used = {array for arrays in self._users.values() for array in arrays}
+        used &= set(self.residency)
+        loaded = super().load_ahead(now, task, inputs, victims)
+        assert used <= set(self.residency)
+        assert not loaded or all(array in self.residency for array in inputs)
+        return loaded
 
 
 def check(dag: Dag, machine: Machine, run: SimulatedRun) -> None:
     """Assert that every task ran once, on what it needs, where there was room for it."""
     check_order(dag, machine, run.schedule)
-    if machine.workers == 1 and machine.threads == 1:
+    if machine.overlap:
+        # What was loaded ahead came in between what other tasks' outputs pushed out: only sums.
+        assert _nbytes(dag, run, "loaded") == run.bytes_loaded or machine.workers > 1
+    elif machine.workers == 1 and machine.threads == 1:
         loaded, evicted = replay_store(dag, machine, run.schedule)
         assert (loaded, evicted) == (run.bytes_loaded, run.bytes_evicted)
+
+
+def _nbytes(dag: Dag, run: SimulatedRun, moved: Literal["loaded", "evicted"]) -> int:
+    return sum(int(dag.nbytes[getattr(record, moved)].sum()) for record in run.schedule)
 
 
 def check_order(dag: Dag, machine: Machine, schedule: Sequence[TaskRecord]) -> None:

@@ -73,6 +73,21 @@ def test_a_machine_without_limits_comes_over() -> None:
     assert Request.from_frame(sent(asked.frame())).machine == Machine(None)
 
 
+@pytest.mark.parametrize("keep_clean", [False, True])
+@pytest.mark.parametrize("overlap", [False, True])
+def test_how_stores_copy_comes_over(keep_clean: bool, overlap: bool) -> None:
+    machine = Machine(8, keep_clean=keep_clean, overlap=overlap)
+    asked = request_for(Dag.build("none", []), machine=machine)
+    assert Request.from_frame(sent(asked.frame())).machine == machine
+
+
+def test_a_request_of_a_version_without_loads_ahead_is_refused() -> None:
+    frame = pair()
+    fields = {name: value for name, value in frame.fields.items() if name != "overlap"}
+    with pytest.raises(FrameError, match="start both processes from one version"):
+        Request.from_frame(Frame(frame.kind, fields, frame.arrays))
+
+
 def pair() -> Frame:
     """Ask about two tasks, the second of which reads the first."""
     dag = Dag.build("two", [DagTask("a", (), 8, 0.5, "p"), DagTask("b", ("a",), 8, 0.5, "q")])

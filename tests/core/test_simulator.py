@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import schedules
-from dask_mlsched.core import policies
+from dask_mlsched.core import policies, simulator
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.costs import CopyCost, Costs
 from dask_mlsched.core.dag import Dag, DagTask
@@ -118,10 +120,41 @@ def test_with_overlap_the_next_inputs_come_in_while_a_task_computes():
 
 
 def test_loading_ahead_waits_where_there_is_no_room_beside_what_computes():
-    graph = dag("a -> x\nb -> y", given=("a", "b"))
-    result = run(graph, 20, lookahead=1, overlap=True)
-    # y's input has no room beside a and x, so it is loaded after x (1 s), which goes out (1 s).
-    assert result.makespan > 4.0
+    graph = dag("a b -> x\nc d -> y", given=("a", "b", "c", "d"))
+    assert run(graph, 40, lookahead=1, overlap=True).makespan == 2 + 2 + 1
+    # c and d have no room beside a and b, so they are loaded after x.
+    assert run(graph, 39, lookahead=1, overlap=True).makespan == 3 + 3
+
+
+def test_loads_for_the_task_after_the_next_follow_without_a_gap():
+    graph = dag("a -> x\nb -> y\nc -> z", given=("a", "b", "c"))
+    graph = replace(graph, seconds=graph.seconds * np.array([0, 1.5, 0, 0.5, 0, 1]))
+    # x computes from 1 to 2.5, y to 3; b is there at 2 and c at 3, if it was asked for at 1.
+    assert graph.keys == ("a", "x", "b", "y", "c", "z")
+    assert run(graph, 60, lookahead=2, overlap=True).makespan == 4.0
+    # With one task ahead, c is asked for when y begins, at 2.5.
+    assert run(graph, 60, lookahead=1, overlap=True).makespan == 4.5
+
+
+def test_with_overlap_the_message_that_a_task_ended_does_not_wait_for_loads_of_later_ones():
+    # b is loaded for y from 0.25 to 10.25, while x, v and w compute: the message that x has ended
+    # leaves when v has begun, at 1.25, and so w is here at 1.75, before v ends.
+    costs = Costs(SLOW, SLOW, SLOW, message=0.25)
+    graph = dag("x -> w\nv\nb -> y", given=("b",))
+    graph = replace(graph, nbytes=np.where(np.array(graph.keys) == "b", 100, graph.nbytes))
+    result = run(graph, 200, lookahead=2, overlap=True, costs=costs)
+    assert keys(graph, result) == "x v w y"
+    starts = [record.start for record in result.schedule]
+    assert starts == [0.25, 1.25, 2.25, 3.25]
+    assert result.makespan == 0.25 + 10 + 1
+
+
+def test_with_overlap_what_an_output_pushes_out_delays_later_loads_alone():
+    # Two fit. c pushes a out, from 3 to 4, while d computes. For e, which is there at 3, a comes in
+    # again from 4 to 5, and b goes out for it until 6; what d pushes out goes after that.
+    result = run(dag("a\nb\nc\nd\na -> e"), 20, lookahead=1, overlap=True)
+    assert [record.end for record in result.schedule] == [1.0, 2.0, 3.0, 4.0, 7.0]
+    assert (result.bytes_loaded, result.bytes_evicted) == (10, 40)
 
 
 def test_messages_and_decisions_take_time_unless_the_next_task_is_there_already():
@@ -300,7 +333,8 @@ def test_every_schedule_is_one_that_a_cluster_could_have_run(
             rng=np.random.default_rng(seed),
         )
 
-    result = once()
+    with patch.object(simulator, "SimulatedWorker", schedules.CheckedWorker):
+        result = once()
     if not times[0]:
         schedules.check(graph, machine, result)
     else:

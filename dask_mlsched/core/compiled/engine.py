@@ -329,6 +329,7 @@ def _fetch(t: Tables, worker: int, array: int) -> None:
     from_row = t.workers[source]
     from_row.free_at = max(clock.now, from_row.free_at)
     stores.read(t, source, -1, array)
+    stores.wait_for(t, source, array)
     nbytes = t.nbytes[array]
     clock.bytes_sent += nbytes
     took = rules.send_latency + nbytes / rules.send_bandwidth
@@ -369,10 +370,7 @@ def _work(t: Tables, worker: int) -> None:
     """Give a worker's free threads what is ready for them."""
     row, clock = t.workers[worker], t.clock[0]
     while row.queued > 0 and row.running < t.rules[0].threads:
-        first = 0
-        for i in range(1, row.queued):
-            if t.order[t.queue[worker, i]] < t.order[t.queue[worker, first]]:
-                first = i
+        first = _first(t, worker, True)
         task = t.queue[worker, first]
         row.queued -= 1
         t.queue[worker, first] = t.queue[worker, row.queued]
@@ -383,6 +381,35 @@ def _work(t: Tables, worker: int) -> None:
         stores.begin(t, worker, task, clock.now)
         _check(t, worker)
         agenda.at(t, row.free_at + t.seconds[task], _ENDS, task, 0)
+    if t.rules[0].overlap:
+        _load_ahead(t, worker)
+
+
+@compiled
+def _first(t: Tables, worker: int, loaded_ahead: bool) -> int:
+    """Return where the queue has the first in Dask's order; -1 for none.
+
+    Those that were loaded ahead count if it says so.
+    """
+    first = -1
+    for i in range(t.workers[worker].queued):
+        task = t.queue[worker, i]
+        if t.tasks[task].ahead and not loaded_ahead:
+            continue
+        if first < 0 or t.order[task] < t.order[t.queue[worker, first]]:
+            first = i
+    return first
+
+
+@compiled
+def _load_ahead(t: Tables, worker: int) -> None:
+    """Load for those that wait, in Dask's order: what has no room keeps the next ones back."""
+    clock = t.clock[0]
+    while clock.at_worker >= 0:
+        first = _first(t, worker, False)
+        if first < 0 or not stores.load_ahead(t, worker, t.queue[worker, first], clock.now):
+            return
+        _check(t, worker)
 
 
 @compiled
@@ -412,6 +439,8 @@ def _end(t: Tables, task: int) -> None:
 def _free_thread(t: Tables, worker: int, task: int) -> None:
     row, message = t.workers[worker], t.rules[0].message
     row.running -= 1
+    if t.rules[0].overlap:
+        stores.leave(t, worker, task)
     _work(t, worker)
     if message > 0:
         # The event loop begins the next task, if it has one, before it sends anything.

@@ -53,6 +53,7 @@ TASK: Final = np.dtype(
         ("pinned", np.int64),  # equal to the clock's `pins`: must not be evicted now
         ("state", np.int8),
         ("released", np.bool_),
+        ("ahead", np.bool_),  # waits for a thread, and its inputs have been asked for
     ],
     align=True,
 )
@@ -92,6 +93,7 @@ WORKER: Final = np.dtype(
         ("held_since", np.float64),  # NaN: not held
         ("hold_until", np.float64),
         ("free_at", np.float64),  # its event loop
+        ("copier_free_at", np.float64),  # with overlap
         ("moved_bytes", np.int64),  # since the last report
         ("moved_seconds", np.float64),
         ("bytes_loaded", np.int64),
@@ -101,6 +103,7 @@ WORKER: Final = np.dtype(
         ("waiting", np.int32),
         ("running", np.int32),
         ("moves", np.int32),
+        ("users", np.int32),
         ("last_task", np.int32),  # that was sent there last, -1 before
         ("in_line", np.bool_),  # in this pass of decisions
     ],
@@ -198,6 +201,7 @@ RULES: Final = np.dtype(
         ("widest", np.int64),  # most inputs of a task
         ("round_trip", np.float64),
         ("guided", np.bool_),  # whether the guide is another order than Dask's
+        ("overlap", np.bool_),
     ],
     align=True,
 )

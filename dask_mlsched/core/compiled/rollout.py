@@ -80,7 +80,7 @@ class Decision:
 
 
 class Rollout:
-    """One run of a DAG, as `simulator.simulate` has it, but for `overlap`.
+    """One run of a DAG, as `simulator.simulate` has it.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class Rollout:
     Raises
     ------
     SimulationError
-        If a task does not fit the machine, or the machine overlaps copies and computing.
+        If a task does not fit the machine.
     """
 
     #: The arrays by name; they are the run's own, and change as it goes on.

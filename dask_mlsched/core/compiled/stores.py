@@ -12,7 +12,10 @@ from dask_mlsched.core.compiled.tables import Tables
 @compiled
 def _copied(t: Tables, worker: int, task: int, array: int, seconds: float, loaded: bool) -> None:
     row, clock = t.workers[worker], t.clock[0]
-    row.free_at += seconds
+    if t.rules[0].overlap:
+        row.copier_free_at = max(row.copier_free_at, row.free_at) + seconds
+    else:
+        row.free_at += seconds
     row.moved_seconds += seconds
     t.moves[worker, row.moves] = array + 1 if loaded else -array - 1
     row.moves += 1
@@ -62,6 +65,8 @@ def read(t: Tables, worker: int, task: int, array: int) -> None:
         # The store evicts once the array is in.
         _loaded(t, worker, task, array)
     _what_went(t, worker, task)
+    if t.rules[0].overlap and not was_there:
+        t.there_at[worker, array] = t.workers[worker].copier_free_at
 
 
 @compiled
@@ -73,12 +78,92 @@ def store(t: Tables, worker: int, task: int, array: int) -> None:
 
 @compiled
 def begin(t: Tables, worker: int, task: int, now: float) -> None:
-    """Bring in the inputs of a task that has got a thread, its hints first."""
-    row, shelf = t.workers[worker], t.rules[0].workers + worker
+    """Bring in the inputs of a task that has got a thread, and wait for them."""
+    row = t.workers[worker]
     row.free_at = max(now, row.free_at) + t.rules[0].task
+    if not t.rules[0].overlap:
+        _bring_in(t, worker, task, 0)
+        return
+    _mark_in_use(t, worker)
+    _bring_in(t, worker, task, t.clock[0].pins)
+    if not t.tasks[task].ahead:
+        t.users[worker, row.users] = task
+        row.users += 1
+    t.tasks[task].ahead = False
+    for i in range(t.starts[task], t.ends[task]):
+        wait_for(t, worker, t.sources[i])
+
+
+@compiled
+def wait_for(t: Tables, worker: int, array: int) -> None:
+    """Have the event loop wait until the copier has brought in an array."""
+    row = t.workers[worker]
+    if t.rules[0].overlap:
+        row.free_at = max(row.free_at, t.there_at[worker, array])
+
+
+@compiled
+def load_ahead(t: Tables, worker: int, task: int, now: float) -> bool:
+    """Have the copier bring in the inputs of a task that waits; False if there is no room."""
+    row, shelf = t.workers[worker], t.rules[0].workers + worker
+    needed = _mark_in_use(t, worker)
+    mark = t.clock[0].pins
+    for i in range(t.starts[task], t.ends[task]):
+        if t.tasks[t.sources[i]].pinned != mark:
+            needed += t.nbytes[t.sources[i]]
+    limit = t.shelves[shelf].limit
+    if limit != NO_LIMIT and needed > limit:
+        return False
+    row.free_at = max(now, row.free_at)
+    for i in range(row.users):
+        user = t.users[worker, i]
+        for j in range(t.starts[user], t.ends[user]):
+            if shelves.is_resident(t, shelf, t.sources[j]):
+                shelves.touch(t, shelf, t.sources[j])
+    _bring_in(t, worker, task, mark)
+    t.tasks[task].ahead = True
+    t.users[worker, row.users] = task
+    row.users += 1
+    return True
+
+
+@compiled
+def leave(t: Tables, worker: int, task: int) -> None:
+    """Have a task that has ended use its inputs no more; the others keep their order."""
+    row = t.workers[worker]
+    kept = 0
+    for i in range(row.users):
+        if t.users[worker, i] != task:
+            t.users[worker, kept] = t.users[worker, i]
+            kept += 1
+    row.users = kept
+
+
+@compiled
+def _mark_in_use(t: Tables, worker: int) -> int:
+    """Mark the inputs of tasks that compute or were loaded ahead; return their bytes."""
+    clock = t.clock[0]
+    clock.pins += 1
+    nbytes = 0
+    for i in range(t.workers[worker].users):
+        user = t.users[worker, i]
+        for j in range(t.starts[user], t.ends[user]):
+            array = t.sources[j]
+            if t.tasks[array].pinned != clock.pins:
+                t.tasks[array].pinned = clock.pins
+                nbytes += t.nbytes[array]
+    return nbytes
+
+
+@compiled
+def _bring_in(t: Tables, worker: int, task: int, spared: int) -> None:
+    """Evict the hints, but for what is marked so, and read the inputs."""
+    shelf = t.rules[0].workers + worker
     hints = t.tasks[task].hint_start
     for i in range(hints, hints + t.tasks[task].hints):
         victim = t.victims[i % t.victims.shape[0]]
+        if spared and t.tasks[victim].pinned == spared:
+            continue
         if not reads(t, task, victim) and shelves.evict(t, shelf, victim):
             _evicted(t, worker, task, victim)
     # What is there already first: it must not make room for the others. Marked beforehand, since

@@ -31,7 +31,7 @@ from dask_mlsched.core.compiled.layouts import (
     Singles,
 )
 from dask_mlsched.core.dag import Booleans, Dag, Floats, Integers
-from dask_mlsched.core.machine import Machine, SimulationError, check_fits
+from dask_mlsched.core.machine import Machine, check_fits
 from dask_mlsched.core.worker_line import BRIDGE
 
 
@@ -83,6 +83,10 @@ class Tables(structref.StructRefProxy):
     sent_at: Floats
     queue: Integers
     waiting: Integers
+    #: With overlap: tasks that compute or were loaded ahead, in the order in which their inputs
+    #: were asked for [W, Q]; when the copier has brought in each array [W, n].
+    users: Integers
+    there_at: Floats
     #: Victims of all hints, one after the other and round again.
     victims: Integers
     #: [W, …] moves since the last report: array + 1 for a load, minus that for an eviction.
@@ -159,9 +163,6 @@ def lay_out(
         If two tasks have one place in the order, or in the guide.
     """
     check_fits(dag, machine.limit)
-    if machine.overlap:
-        msg = "overlap is not compiled; expected overlap=False, or take simulator.simulate"
-        raise SimulationError(msg)
     n, w = len(dag), machine.workers
     for places, name in ((order, "Dask's order"), (guide, "the guide")):
         if places is not None and len(np.unique(places)) != n:
@@ -180,6 +181,7 @@ def lay_out(
         widest=widest,
         columns=columns,
         log=log,
+        overlap=machine.overlap,
     )
     arrays["rules"][0] = (
         n,
@@ -207,6 +209,7 @@ def lay_out(
         widest,
         settings.round_trip,
         guide is not None,
+        machine.overlap,
     )
     limit = NO_LIMIT if machine.limit is None else machine.limit
     arrays["shelves"]["limit"] = limit
@@ -241,6 +244,7 @@ def empty(
     widest: int = 0,
     columns: int,
     log: bool = False,
+    overlap: bool = False,
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Make all arrays with room for so many tasks and workers, and nothing in them.
 
@@ -258,8 +262,11 @@ def empty(
         Features.
     log
         Whether there is a log.
+    overlap
+        Whether a copier beside the event loop loads ahead.
     """
-    moves = n + 2 * most * (widest + 1)
+    # An input that was loaded ahead may go again before its task begins.
+    moves = n + (4 if overlap else 2) * most * (widest + 1)
     words = (w + 63) // 64
     workers = np.zeros(w, WORKER)
     workers["last_sent"] = -math.inf
@@ -302,6 +309,8 @@ def empty(
         "sent_at": np.zeros((w, most)),
         "queue": np.zeros((w, most), np.int32),
         "waiting": np.zeros((w, most), np.int32),
+        "users": np.zeros((w, most if overlap else 0), np.int32),
+        "there_at": np.zeros((w, n if overlap else 0)),
         "victims": np.zeros(2 * n + 64, np.int32),
         "moves": np.zeros((w, moves), np.int32),
         "expected_on": np.zeros((n, words), np.uint64),

@@ -131,9 +131,10 @@ def cases(draw: st.DrawFn) -> Case:
         threads=draw(st.integers(1, 2)),
         costs=costs,
         keep_clean=draw(st.booleans()),
+        overlap=draw(st.booleans()),
     )
     chosen = Settings(
-        lookahead=draw(st.integers(0, 2)),
+        lookahead=draw(st.integers(0, 3)),
         shortlist=draw(st.sampled_from([1, 3, 32])),
         round_trip=draw(st.sampled_from([0.0, 5e-3])),
         bandwidth=copy.bandwidth,
@@ -178,6 +179,32 @@ def test_structured_graphs_run_as_simulated(
     assert_same(case)
 
 
+@pytest.mark.parametrize("lookahead", [0, 1, 3])
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("eviction", EVICTIONS)
+@pytest.mark.parametrize("name", STRUCTURED)
+def test_structured_graphs_load_ahead_as_simulated(
+    name: str, eviction: str, workers: int, lookahead: int
+) -> None:
+    assert_same(overlapping(structured(name, workers, eviction), lookahead))
+
+
+def overlapping(case: Case, lookahead: int) -> Case:
+    """Return the case on our own store: loads ahead, and clean arrays leave free."""
+    machine = replace(case.machine, overlap=True, keep_clean=True, threads=1 + lookahead % 2)
+    settings = replace(case.settings, lookahead=lookahead, keep_clean=True)
+    return replace(case, machine=machine, settings=settings)
+
+
+def test_a_copy_of_a_run_that_loads_ahead_goes_on_by_itself() -> None:
+    case = overlapping(structured(), 2)
+    rollout = compiled(case)
+    assert rollout.until(20) is not None
+    copied = rollout.copy()
+    assert copied.run() == compiled(case).run()
+    assert rollout.run() == copied.figures()
+
+
 def test_a_queue_that_is_full_grows() -> None:
     case = structured(workers=3)
     rollout = compiled(case)
@@ -190,8 +217,10 @@ def test_a_queue_that_is_full_grows() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_slow_tier_that_overflows_is_the_simulators_error(workers: int) -> None:
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_slow_tier_that_overflows_is_the_simulators_error(workers: int, overlap: bool) -> None:
     case = structured("gemm-tree", workers)
+    case = overlapping(case, 1) if overlap else case
     few = 3 * int(case.dag.nbytes.max())
     case = replace(case, machine=replace(case.machine, slow_limit=few))
     with pytest.raises(SimulationError) as expected:
@@ -199,13 +228,6 @@ def test_a_slow_tier_that_overflows_is_the_simulators_error(workers: int) -> Non
     with pytest.raises(SimulationError) as error:
         compiled(case).run()
     assert str(error.value) == str(expected.value)
-
-
-def test_overlap_is_refused() -> None:
-    case = structured()
-    case = replace(case, machine=replace(case.machine, overlap=True))
-    with pytest.raises(SimulationError, match="overlap is not compiled; expected overlap=False"):
-        compiled(case)
 
 
 def test_a_task_that_does_not_fit_is_refused() -> None:
