@@ -10,14 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dask_mlsched.extension.cluster import LocalDeviceCluster
+    from dask_mlsched.extension.device_store import DeviceStore
     from dask_mlsched.extension.handle import Handle, install
     from dask_mlsched.extension.scheduler_plugin import MLSchedulerPlugin
 
 __version__ = "0.1.0"
 
-__all__ = ["Handle", "LocalDeviceCluster", "MLSchedulerPlugin", "__version__", "install"]
+__all__ = [
+    "DeviceStore",
+    "Handle",
+    "LocalDeviceCluster",
+    "MLSchedulerPlugin",
+    "__version__",
+    "install",
+]
 
 _HOME = {
+    "DeviceStore": "dask_mlsched.extension.device_store",
     "Handle": "dask_mlsched.extension.handle",
     "LocalDeviceCluster": "dask_mlsched.extension.cluster",
     "MLSchedulerPlugin": "dask_mlsched.extension.scheduler_plugin",

@@ -29,6 +29,7 @@ _KEYS = {
     "eviction": "eviction",
     "scope": "scope",
     "lookahead": "lookahead",
+    "load_ahead": "load-ahead",
     "shortlist": "shortlist",
     "seed": "seed",
     "bandwidth": "bandwidth",
@@ -80,6 +81,7 @@ class Config:
     eviction: str
     scope: Scope
     lookahead: int
+    load_ahead: bool
     shortlist: int
     seed: int
     bandwidth: float
@@ -130,6 +132,18 @@ class Config:
             )
             raise ConfigError(msg)
         return config
+
+    def eviction_rule(self, *, keep_clean: bool) -> str:
+        """Return the name of the rule by which arrays leave the fast tier.
+
+        Parameters
+        ----------
+        keep_clean
+            Whether the workers' stores drop an array for free of which they have a copy below.
+        """
+        if self.eviction != "auto":
+            return self.eviction
+        return "next-use" if keep_clean else "lru"
 
 
 def check_overrides(**overrides: Any) -> None:

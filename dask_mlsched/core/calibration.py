@@ -107,7 +107,12 @@ def calibrate(trace: Trace, name: str = "trace") -> Calibration:
     costs = replace(costs, message=message, task=task)
     workers, threads, limit = _workers(trace)
     machine = Machine(
-        limit=limit, workers=workers, threads=threads, costs=costs, keep_clean=settings.keep_clean
+        limit=limit,
+        workers=workers,
+        threads=threads,
+        costs=costs,
+        keep_clean=settings.keep_clean,
+        overlap=settings.overlap,
     )
     stock = trace.header.policy == "stock" or trace.header.mode != "manage"
     live = _live(trace, copies, fetches)

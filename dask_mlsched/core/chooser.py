@@ -65,6 +65,8 @@ class Settings:
     eviction: str = "lru"
     #: Whether the workers' stores drop an array for free of which they have a copy below.
     keep_clean: bool = False
+    #: Whether they copy beside computing, and load ahead what a task reads that waits for a thread.
+    overlap: bool = False
 
 
 class Chooser:

@@ -219,6 +219,7 @@ _SETTINGS: Final = (
     "round_trip",
     "eviction",
     "keep_clean",
+    "overlap",
 )
 
 

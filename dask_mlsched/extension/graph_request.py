@@ -106,6 +106,7 @@ class Pressed:
             threads=self.threads,
             costs=Costs(copy, copy, send, message=MESSAGE),
             keep_clean=settings.keep_clean,
+            overlap=settings.overlap,
         )
 
 

@@ -101,6 +101,13 @@ class Management:
         """What has runs learned from, unless that is off."""
         return self.networks.training
 
+    def stores_differ(self) -> bool:
+        """Whether the workers' stores can do something else than the controller was made for."""
+        if self.controller is None:
+            return False
+        settings = self.controller.settings
+        return self.reports.common_abilities() != (settings.keep_clean, settings.overlap)
+
     def update_activity(self) -> None:
         """Begin or end watching, as the mode and the workers have it."""
         if self.mode == "off":
@@ -119,6 +126,7 @@ class Management:
     def _activate(self) -> list[tuple[TaskState, Unmanaged]]:
         """Begin to watch, and to park if that is the mode; list what cannot be parked, and why."""
         config = self.config
+        keep_clean, overlap = self.reports.common_abilities()
         settings = Settings(
             lookahead=config.lookahead,
             shortlist=config.shortlist,
@@ -128,8 +136,10 @@ class Management:
             hold_limit=config.hold_limit,
             time_budget=config.time_budget,
             failures=config.failures,
-            eviction=config.eviction,
+            eviction=config.eviction_rule(keep_clean=keep_clean),
             seed=config.seed,
+            keep_clean=keep_clean,
+            overlap=overlap,
         )
         policy = load_policy(self.policy_name, config.seed)
         self.networks.serve(policy, self.policy_name)

@@ -49,6 +49,8 @@ class Reports:
         #: worker -> kind of its store, capacity of its fast tier, bytes resident, totals.
         self.kinds: dict[str, str | None] = {}
         self.limits: dict[str, int | None] = {}
+        #: worker -> whether its store keeps clean copies, and whether it copies beside computing.
+        self.abilities: dict[str, tuple[bool, bool]] = {}
         self.resident_bytes: dict[str, int] = {}
         self.totals: dict[str, dict[str, float]] = {}
         #: worker -> its last list of what is resident.
@@ -58,12 +60,21 @@ class Reports:
         self.tiered: set[str] = set()
         self._last: dict[str, int] = {}
 
+    def common_abilities(self) -> tuple[bool, bool]:
+        """Tell whether all stores of two tiers keep clean copies, and whether all copy beside."""
+        tiered = [
+            able for worker, able in self.abilities.items() if self.limits[worker] is not None
+        ]
+        keep_clean = bool(tiered) and all(able[0] for able in tiered)
+        return keep_clean, bool(tiered) and all(able[1] for able in tiered)
+
     def forget(self, worker: str) -> None:
         """Drop all that is kept of a worker."""
         self.tiered.discard(worker)
         for table in (
             self.kinds,
             self.limits,
+            self.abilities,
             self.resident_bytes,
             self.totals,
             self.resident,
@@ -108,6 +119,8 @@ class Reports:
         self._last[worker] = 0
         self.kinds[worker] = kind
         self.limits[worker] = limit
+        # A worker of a version before this one says nothing of them.
+        self.abilities[worker] = bool(msg.get("keeps_clean")), bool(msg.get("overlap"))
         if limit is not None and kind != "spill-buffer":
             self.tiered.add(worker)
         self.resident[worker] = resident

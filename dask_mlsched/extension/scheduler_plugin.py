@@ -100,7 +100,9 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
         await self.networks.settled()
         self.scheduler = scheduler
         started = time.time()
-        worker_plugin = MLWorkerPlugin(snapshot_interval=self.config.snapshot_interval)
+        worker_plugin = MLWorkerPlugin(
+            self.config.snapshot_interval, load_ahead=self.config.load_ahead
+        )
         await scheduler.register_worker_plugin(
             None, dumps(worker_plugin), name=MLWorkerPlugin.name, idempotent=False
         )
@@ -275,6 +277,8 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
             return
         if report.first or (self.controller is None and report.worker in self.reports.tiered):
             self.update_activity()
+        if report.first and self.stores_differ():
+            self._begin_anew()
         if report.first and self.translator is not None and self.watches:
             self.translator.limit_seen(report.worker, report.limit)
         if self.translator is not None and self.watches:
