@@ -4,9 +4,9 @@ An array is taken apart as for sending: a header, and buffers on the device. Eac
 to or from pinned host memory on a stream of its own, beside what computes. Importing this needs no
 CUDA; making a device does.
 
-On the way out, the copy waits for what was asked of the default streams before, which may still be
-making the array. On the way in, it waits for what the memory was used for before: so a load runs
-beside only what is asked of the device after it began.
+On the way out, the copy waits for what was asked of the default stream before, which may still be
+making the array. On the way in, it waits for what its memory was used for before (`load_buffers`).
+Tasks that use streams of their own must wait for them before they end, as for any other store.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 from distributed.protocol.serialize import deserialize, serialize
 from distributed.sizeof import safe_sizeof
 
+from dask_mlsched.extension.devices.load_buffers import LoadBuffers
 from dask_mlsched.extension.sparse import register_serialization
 
 
@@ -58,6 +59,7 @@ class CudaDevice:
         register_serialization()
         self._cupy = cupy
         self._pinned = cupy.cuda.PinnedMemoryPool()
+        self._buffers = LoadBuffers(cupy)
         # Apart from the legacy default stream, which waits for every other stream.
         self._out = cupy.cuda.Stream(non_blocking=True)
         self._in = cupy.cuda.Stream(non_blocking=True)
@@ -101,13 +103,9 @@ class CudaDevice:
         with self._copying_in, _range("mlsched load"):
             start = time.perf_counter()
             buffers = [
-                self._cupy.empty(frame.nbytes, self._cupy.uint8) if there else frame
+                self._buffer_in(frame) if there else frame
                 for frame, there in zip(copy.frames, copy.on_device, strict=True)
             ]
-            self._after_computing(self._in)
-            for buffer, frame, there in zip(buffers, copy.frames, copy.on_device, strict=True):
-                if there and frame.nbytes:
-                    buffer.data.copy_from_host_async(frame.ctypes.data, frame.nbytes, self._in)
             self._in.synchronize()
             seconds = time.perf_counter() - start
         return deserialize(copy.header, buffers), seconds
@@ -124,10 +122,17 @@ class CudaDevice:
         buffer.data.copy_to_host_async(host.ctypes.data, buffer.nbytes, self._out)
         return host
 
+    def _buffer_in(self, frame: Any) -> Any:
+        """Begin to copy one buffer; return the memory on the device that it goes to."""
+        if not frame.nbytes:
+            return self._cupy.empty(0, self._cupy.uint8)
+        buffer = self._buffers.take(frame.nbytes, self._in)
+        buffer.data.copy_from_host_async(frame.ctypes.data, frame.nbytes, self._in)
+        return buffer
+
     def _after_computing(self, stream: Any) -> None:
-        """Have a stream wait for what was asked of the default streams until now."""
-        for default in (self._cupy.cuda.Stream.null, self._cupy.cuda.Stream.ptds):
-            stream.wait_event(default.record())
+        """Have a stream wait for what was asked of the default stream until now."""
+        stream.wait_event(self._cupy.cuda.Stream.null.record())
 
 
 def _range(name: str) -> Any:
