@@ -29,6 +29,8 @@ class Dispatcher:
         Where the tasks are.
     length
         So many decisions are kept for explanations.
+    load_ahead
+        Whether workers load what a task misses while it waits for a thread.
     """
 
     #: key -> how it was last decided and for which worker, the newest last.
@@ -36,9 +38,10 @@ class Dispatcher:
     #: Tasks left to Dask, by reason.
     unmanaged: Counter[str]
 
-    def __init__(self, scheduler: Scheduler, length: int) -> None:
+    def __init__(self, scheduler: Scheduler, length: int, *, load_ahead: bool) -> None:
         self._scheduler = scheduler
         self._length = length
+        self._load_ahead = load_ahead
         self._warned: set[str] = set()
         self.decided = OrderedDict()
         self.unmanaged = Counter()
@@ -57,7 +60,7 @@ class Dispatcher:
         choices: list[tuple[TaskState, str]] = []
         not_ours: list[TaskState] = []
         numbers: dict[TaskState, int] = {}
-        victims: dict[TaskState, list[Key]] = {}
+        sent_along: dict[TaskState, hints.Hints] = {}
         for run in runs:
             ts = tasks[translator.tasks.key(run.task)]
             numbers[ts] = run.task
@@ -66,10 +69,12 @@ class Dispatcher:
                 not_ours.append(ts)
                 continue
             choices.append((ts, address))
-            if run.evict:
-                victims[ts] = [translator.tasks.key(array) for array in run.evict]
+            load_ahead = self._load_ahead and run.missing_bytes > 0
+            if run.evict or load_ahead:
+                victims = [translator.tasks.key(array) for array in run.evict]
+                sent_along[ts] = hints.Hints(victims, load_ahead)
             self._remember(ts.key, run, address)
-        with hints.travelling(victims):
+        with hints.travelling(sent_along):
             refused = parking.dispatch(self._scheduler, choices, stimulus())
         for ts in (*refused, *not_ours):
             controller.handle(ev.TaskRefused(time.monotonic(), numbers[ts]))

@@ -1,4 +1,4 @@
-"""What travels with a task: the arrays that its worker is to evict first.
+"""What travels with a task: what its worker is to evict first, and whether to load ahead for it.
 
 Hints go in the task's annotations, which Dask sends along with the task and which nothing else
 reads. So they come neither before nor after it, and a worker without our plugin ignores them. On
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dask.typing import Key
 
@@ -18,16 +18,28 @@ if TYPE_CHECKING:
     from distributed.worker_state_machine import TaskState as WorkerTaskState
 
 #: The annotation under which a task's hints travel.
-ANNOTATION = "mlsched-evict"
+ANNOTATION = "mlsched-hints"
+
+
+class Hints(NamedTuple):
+    """The hints of one task."""
+
+    #: Arrays that go out first to make room for it, in this order.
+    evict: Sequence[Key] = ()
+    #: Whether its inputs are to be loaded while it waits for a thread.
+    load_ahead: bool = False
+
+
+NONE = Hints()
 
 
 @contextmanager
-def travelling(hints: Mapping[TaskState, Sequence[Key]]) -> Iterator[None]:
+def travelling(hints: Mapping[TaskState, Hints]) -> Iterator[None]:
     """Have tasks that are sent off in here take their hints along."""
     before: dict[TaskState, dict[str, Any] | None] = {}
-    for ts, victims in hints.items():
+    for ts, (evict, load_ahead) in hints.items():
         before[ts] = ts.annotations
-        ts.annotations = {**(ts.annotations or {}), ANNOTATION: list(victims)}
+        ts.annotations = {**(ts.annotations or {}), ANNOTATION: [list(evict), load_ahead]}
     try:
         yield
     finally:
@@ -35,12 +47,12 @@ def travelling(hints: Mapping[TaskState, Sequence[Key]]) -> Iterator[None]:
             ts.annotations = annotations
 
 
-def take(ts: WorkerTaskState) -> Sequence[Key]:
+def take(ts: WorkerTaskState) -> Hints:
     """Take the hints off a task that has reached its worker, and return them."""
     annotations = ts.annotations
     if not annotations or ANNOTATION not in annotations:
-        return ()
+        return NONE
     # Not in place: within one process, the scheduler's message is the same object.
     ts.annotations = {name: each for name, each in annotations.items() if name != ANNOTATION}
-    victims: Sequence[Key] = annotations[ANNOTATION]
-    return victims
+    evict, load_ahead = annotations[ANNOTATION]
+    return Hints(evict, load_ahead)

@@ -106,7 +106,12 @@ class Management:
         if self.controller is None:
             return False
         settings = self.controller.settings
-        return self.reports.common_abilities() != (settings.keep_clean, settings.overlap)
+        return self._abilities() != (settings.keep_clean, settings.overlap)
+
+    def _abilities(self) -> tuple[bool, bool]:
+        """Tell whether the stores keep clean copies, and whether copies are made beside tasks."""
+        keep_clean, beside = self.reports.common_abilities()
+        return keep_clean, beside and self.config.load_ahead
 
     def update_activity(self) -> None:
         """Begin or end watching, as the mode and the workers have it."""
@@ -126,7 +131,7 @@ class Management:
     def _activate(self) -> list[tuple[TaskState, Unmanaged]]:
         """Begin to watch, and to park if that is the mode; list what cannot be parked, and why."""
         config = self.config
-        keep_clean, overlap = self.reports.common_abilities()
+        keep_clean, overlap = self._abilities()
         settings = Settings(
             lookahead=config.lookahead,
             shortlist=config.shortlist,

@@ -100,9 +100,7 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
         await self.networks.settled()
         self.scheduler = scheduler
         started = time.time()
-        worker_plugin = MLWorkerPlugin(
-            self.config.snapshot_interval, load_ahead=self.config.load_ahead
-        )
+        worker_plugin = MLWorkerPlugin(self.config.snapshot_interval)
         await scheduler.register_worker_plugin(
             None, dumps(worker_plugin), name=MLWorkerPlugin.name, idempotent=False
         )
@@ -110,7 +108,9 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
             self.networks.close()
             return
         heard = self._take_over()
-        self.dispatcher = Dispatcher(scheduler, self.config.explain_length)
+        self.dispatcher = Dispatcher(
+            scheduler, self.config.explain_length, load_ahead=self.config.load_ahead
+        )
         self.recording = Recording(self.config)
         self.networks.begin_training()
         self.mode = self.config.mode

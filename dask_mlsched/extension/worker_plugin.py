@@ -80,8 +80,6 @@ class MLWorkerPlugin(WorkerPlugin):
     ----------
     snapshot_interval
         Seconds between two reports of everything that is resident, while there are moves.
-    load_ahead
-        Whether the inputs of a task that waits for a thread are loaded while others compute.
 
     Raises
     ------
@@ -99,9 +97,8 @@ class MLWorkerPlugin(WorkerPlugin):
     #: Our own errors, which the worker never sees.
     errors: int
 
-    def __init__(self, snapshot_interval: float | str = 1.0, *, load_ahead: bool = True) -> None:
+    def __init__(self, snapshot_interval: float | str = 1.0) -> None:
         self.snapshot_interval = parse_duration("snapshot_interval", snapshot_interval)
-        self.load_ahead = load_ahead
         self.history = deque(maxlen=_HISTORY_LENGTH)
         self.errors = 0
         self.tier: Tier | None = None
@@ -120,7 +117,7 @@ class MLWorkerPlugin(WorkerPlugin):
 
     def __getstate__(self) -> dict[str, Any]:
         """Only the settings travel to workers, also when the plugin is already running here."""
-        return {"snapshot_interval": self.snapshot_interval, "load_ahead": self.load_ahead}
+        return {"snapshot_interval": self.snapshot_interval}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
@@ -172,16 +169,16 @@ class MLWorkerPlugin(WorkerPlugin):
         """Tell the store of a task that waits for a thread, begins, or is through."""
         ts = worker.state.tasks.get(key)
         if finish in _READY and ts is not None:
-            victims = hints.take(ts)
-            if victims:
-                self._victims[key] = victims
-            if self.load_ahead and len(worker.state.executing) >= worker.state.nthreads:
+            sent = hints.take(ts)
+            if sent.evict:
+                self._victims[key] = sent.evict
+            if sent.load_ahead and len(worker.state.executing) >= worker.state.nthreads:
                 reads = [dep.key for dep in ts.dependencies]
-                if tier.expect(key, reads, victims):
+                if tier.expect(key, reads, sent.evict):
                     self._load_soon(worker)
         elif finish == "executing" and ts is not None:
-            # Hints that came without a stay among the ready ones are still on the task.
-            victims = self._victims.pop(key, ()) or hints.take(ts)
+            # Hints of a task that never was among the ready ones are still on it.
+            victims = self._victims.pop(key, ()) or hints.take(ts).evict
             tier.begin(key, [dep.key for dep in ts.dependencies], victims)
         elif finish not in _RUNNING:
             self._victims.pop(key, None)
@@ -260,7 +257,7 @@ class MLWorkerPlugin(WorkerPlugin):
             if tier is not None:
                 message.update(kind=tier.kind, limit=tier.limit, resident=_rows(tier.snapshot()))
                 message["keeps_clean"] = tier.keeps_clean
-                message["overlap"] = tier.copies_beside and self.load_ahead
+                message["overlap"] = tier.copies_beside
             self._send(message)
 
     def _flush(self) -> None:

@@ -28,23 +28,24 @@ class Task:
 @pytest.mark.parametrize("before", [None, {}, {"retries": 3}])
 def test_hints_travel_beside_the_user_s_annotations_and_are_gone_after(before: Any):
     here = Task(before)
-    with hints.travelling({here: ["x", ("y", 0)]}):  # type: ignore[dict-item]
+    sent = hints.Hints(["x", ("y", 0)], load_ahead=True)
+    with hints.travelling({here: sent}):  # type: ignore[dict-item]
         there = Task(here.annotations)
     assert here.annotations is before
-    assert list(hints.take(there)) == ["x", ("y", 0)]  # type: ignore[arg-type]
+    assert hints.take(there) == sent  # type: ignore[arg-type]
     assert there.annotations == (before or {})
 
 
 def test_hints_are_taken_once():
-    with hints.travelling({(here := Task(None)): ["x"]}):  # type: ignore[dict-item]
+    with hints.travelling({(here := Task(None)): hints.Hints(["x"])}):  # type: ignore[dict-item]
         there = Task(here.annotations)
     hints.take(there)  # type: ignore[arg-type]
-    assert hints.take(there) == ()  # type: ignore[arg-type]
+    assert hints.take(there) is hints.NONE  # type: ignore[arg-type]
 
 
 def test_annotations_are_restored_whatever_happens():
     task = Task({"retries": 3})
-    with pytest.raises(ZeroDivisionError), hints.travelling({task: ["x"]}):  # type: ignore[dict-item]
+    with pytest.raises(ZeroDivisionError), hints.travelling({task: hints.NONE}):  # type: ignore[dict-item]
         _ = 1 / 0
     assert task.annotations == {"retries": 3}
 
@@ -52,7 +53,7 @@ def test_annotations_are_restored_whatever_happens():
 def test_a_task_without_hints_has_none():
     for given in (None, {}, {"retries": 3}):
         task = Task(given)
-        assert hints.take(task) == ()  # type: ignore[arg-type]
+        assert hints.take(task) is hints.NONE  # type: ignore[arg-type]
         assert task.annotations is given
 
 
@@ -69,7 +70,7 @@ def test_a_worker_evicts_what_the_hint_names_before_it_reads_the_inputs():
         wait([a, b, c])
         worker = cluster.workers[0]
         assert isinstance(worker, Worker)
-        with dask.annotate(**{hints.ANNOTATION: ["c", "unknown"]}):
+        with dask.annotate(**{hints.ANNOTATION: [["c", "unknown"], False]}):
             total = delayed(np.add, name="add")(a, b, dask_key_name="total")
         total = client.persist(total)
         wait(total)
