@@ -148,11 +148,15 @@ class NextUse:
     A reader that is parked is near (1); one that waits for `n` arrays is at ``1 / (1 + n)``; an
     array that no task will read is at 0. Only arrays that were used longest ago are looked at.
 
+    Where clean arrays go for free, what counts is the copying for each byte that is freed: the
+    nearness of the next use, and one more for a dirty array that is to be read again, which may
+    die before it has to go. A dirty one that nobody reads again is a result: it has to be copied
+    once, whether now or later, and frees its place for good.
+
     Parameters
     ----------
     clean_is_free
-        Whether the store drops a clean array without copying it: then a dirty one costs the
-        bytes of that copy, too.
+        Whether the store drops a clean array without copying it.
     """
 
     name = "next-use"
@@ -167,11 +171,11 @@ class NextUse:
 
     def _cost(self, pressure: Pressure, array: int) -> tuple[float, Priority]:
         near, place = next_reader(pressure.graph, array)
-        nbytes = pressure.graph.expected_nbytes(array)
-        cost = nbytes * near
-        if self._clean_is_free and not pressure.residency.is_clean(array):
-            cost += nbytes
-        return cost, place
+        if not self._clean_is_free:
+            return pressure.graph.expected_nbytes(array) * near, place
+        if near > 0 and not pressure.residency.is_clean(array):
+            return near + 1.0, place
+        return near, place
 
 
 def next_reader(graph: TaskGraph, array: int) -> tuple[float, Priority]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -127,17 +128,48 @@ def test_next_use_counts_the_copy_of_what_is_not_clean_where_clean_arrays_go_for
     clean_is_free: bool, expected: str
 ):
     # Both are read by parked tasks: bringing them back costs 50 and 30 bytes. Where a store keeps
-    # the copy that a has below, only b costs its bytes on the way out, too: 60 in all.
+    # the copy that a has below, only b costs its bytes on the way out, too.
     dask = holding(a=50, b=30)
     dask.submit("a -> p\nb -> q")
-    a, b = dask.number("a"), dask.number("b")
-    residency = Residency(100)
-    residency.touch(a, 50)
-    residency.evict(a)
-    residency.touch(b, 30)
-    residency.touch(a, 50)
-    at = Pressure(0, residency, dask.controller.graph, set(), 10)
+    at = with_clean(dask, {"a": 50, "b": 30}, "a")
     assert named(dask, NextUse(clean_is_free=clean_is_free).victim(at)) == expected
+
+
+def with_clean(dask: VirtualDask, nbytes: Mapping[str, int], *clean: str) -> Pressure:
+    """Return a device on which there are arrays, some of them for the second time."""
+    residency = Residency(1_000)
+    for key, size in nbytes.items():
+        residency.touch(dask.number(key), size)
+        if key in clean:
+            residency.evict(dask.number(key))
+            residency.touch(dask.number(key), size)
+    return Pressure(0, residency, dask.controller.graph, set(), 10)
+
+
+@pytest.mark.parametrize(("clean_is_free", "expected"), [(False, "small"), (True, "large")])
+def test_next_use_counts_by_the_byte_where_clean_arrays_go_for_free(
+    clean_is_free: bool, expected: str
+):
+    # Both are read by parked tasks, large by the later one: two small ones would have to go.
+    dask = holding(large=60, small=30)
+    dask.submit("small -> p\nlarge -> q")
+    at = with_clean(dask, {"small": 30, "large": 60}, "small", "large")
+    assert named(dask, NextUse(clean_is_free=clean_is_free).victim(at)) == expected
+
+
+def test_a_result_goes_before_a_clean_array_that_is_read_again_soon():
+    # It costs a copy, but that it costs later, too; and it frees its place for good.
+    dask = holding(clean=30, result=30)
+    dask.submit("clean -> p")
+    at = with_clean(dask, {"clean": 30, "result": 30}, "clean")
+    assert named(dask, NextUse(clean_is_free=True).victim(at)) == "result"
+
+
+def test_a_clean_array_goes_before_a_dirty_one_that_is_read_again_later():
+    dask = holding(clean=30, dirty=30)
+    dask.submit("w\nv\nclean -> p\nw v dirty -> q")
+    at = with_clean(dask, {"clean": 30, "dirty": 30}, "clean")
+    assert named(dask, NextUse(clean_is_free=True).victim(at)) == "clean"
 
 
 def test_belady_names_the_furthest_use_and_first_what_is_never_used():

@@ -102,10 +102,12 @@ def _next_use(t: Tables, worker: int) -> int:
         if _may_go(t, array):
             looked_at += 1
             near, place = next_reader(t, array)
-            nbytes = expected_nbytes(t, array)
-            cost = nbytes * near
-            if t.rules[0].keep_clean and not t.places[worker, array].clean:
-                cost += nbytes
+            if not t.rules[0].keep_clean:
+                cost = expected_nbytes(t, array) * near
+            elif near > 0 and not t.places[worker, array].clean:
+                cost = near + 1.0
+            else:
+                cost = near
             if best < 0 or cost < least or (cost == least and place < latest):
                 best, least, latest = array, cost, place
         array = int(t.places[worker, array].younger)
