@@ -2,7 +2,8 @@
 
 Within its limit, everything stays in memory; beyond it, what was used longest ago goes to disk, as
 distributed writes it there. An object is in one of the two places. If the disk fails, it stays in
-memory, the failure is counted, and the first is told of.
+memory until the next one comes; what cannot be serialized stays there for good, and others go.
+Each failure is counted, and the first is told of.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+import threading
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,19 +60,28 @@ class HostTier:
             on_evict=[self._write],
             on_cancel_evict=[self._unwrite],
         )
+        #: What no serializer takes, with its bytes.
+        self._unwritable: dict[Key, tuple[Any, int]] = {}
+        #: One thread writes at a time: others would look again and again if zict was ready.
+        self._writing = threading.Lock()
 
     @property
     def memory_bytes(self) -> int:
         """What is in memory."""
-        return int(self._memory.total_weight)
+        unwritable = sum(nbytes for _, nbytes in list(self._unwritable.values()))
+        return int(self._memory.total_weight) + unwritable
 
     def numbers(self) -> set[Key]:
         """Return the numbers of all objects."""
-        return set(self._memory) | self.on_disk()
+        return set(self._memory) | set(self._unwritable) | self.on_disk()
 
     def on_disk(self) -> set[Key]:
         """Return the numbers of the objects that are on disk."""
         return set() if self._disk is None else set(self._disk)
+
+    def in_memory(self, number: int) -> bool:
+        """Tell whether an object is there and takes memory."""
+        return number in self._memory or number in self._unwritable
 
     def has_room(self, nbytes: int) -> bool:
         """Tell whether so much more stays in memory without anything going to disk for it."""
@@ -77,18 +89,17 @@ class HostTier:
 
     def put(self, number: int, value: object) -> None:
         """Take in an object; others go to disk for it, or it goes there itself."""
-        try:
-            self._memory[number] = value
-        except Exception as error:  # noqa: BLE001 - of any disk or serializer; it stayed in memory
-            self.disk_failures += 1
-            if self.disk_failures == 1:
-                logger.warning(
-                    "an array could not be written to disk (%s: %s) and stays in host memory, "
-                    "beyond its limit of %s bytes: make room there, or raise host_memory_limit",
-                    type(error).__name__,
-                    error,
-                    self.limit,
-                )
+        self._memory.set_noevict(number, value)
+        if self.limit is None:
+            return
+        with self._writing:
+            try:
+                while self.memory_bytes > self.limit:
+                    self._memory.evict()
+            except KeyError:
+                pass  # there is no more that could go
+            except (OSError, MemoryError) as error:
+                self._failed(error)
 
     def get(self, number: int) -> Any:
         """Return an object, which stays where it is.
@@ -105,32 +116,47 @@ class HostTier:
         except KeyError:
             if self._disk is None:
                 raise
-        try:
-            return self._disk[number]
-        except KeyError:
-            # It may have failed to go there since the first look.
-            return self._memory[number]
+        if number in self._unwritable:
+            return self._unwritable[number][0]
+        return self._disk[number]
 
     def discard(self, number: int) -> None:
         """Forget an object, if there is one of this number."""
-        self._memory.pop(number, None)
+        self._memory.discard(number)
+        self._unwritable.pop(number, None)
         if self._disk is not None:
-            self._disk.pop(number, None)
+            with suppress(OSError):  # its file goes with the folder
+                self._disk.discard(number)
 
     def _write(self, number: Key, value: object) -> None:
         assert self._disk is not None
         try:
             self._disk[number] = value
-        except BaseException:
+        except (OSError, MemoryError):
             # Of a file that could not be written to its end, the beginning is still there.
             for path in self._folder.glob(f"{number}#*"):
                 path.unlink(missing_ok=True)
             raise
+        except Exception as error:  # noqa: BLE001 - of any serializer
+            self._unwritable[number] = value, safe_sizeof(value)
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        self.disk_failures += 1
+        if self.disk_failures == 1:
+            logger.warning(
+                "an object could not be written to disk (%s: %s) and stays in host memory, "
+                "beyond its limit of %s bytes: make room there, or raise host_memory_limit",
+                type(error).__name__,
+                error,
+                self.limit,
+            )
 
     def _unwrite(self, number: Key, _value: object) -> None:
         """Forget what was written of an object that was discarded meanwhile."""
         assert self._disk is not None
-        self._disk.pop(number, None)
+        self._unwritable.pop(number, None)
+        self._disk.discard(number)
 
 
 def _dump(value: object) -> Any:
