@@ -17,12 +17,13 @@ the device stays on the host as it is. Beyond `host_memory_limit`, the host's pa
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, MutableMapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
 from dask.sizeof import sizeof
 from dask.typing import Key
+from distributed.sizeof import safe_sizeof
 
 from dask_mlsched.extension.devices import by_name
 from dask_mlsched.extension.devices.device import Device
@@ -106,7 +107,9 @@ class DeviceStore(MutableMapping[Key, object]):
         #: Where on the host what is no array of the device is.
         self._others: dict[Key, int] = {}
         self._numbers = itertools.count(-1, -1)  # apart from those of arrays
-        self._copier = ThreadPoolExecutor(1, "mlsched-copier") if loads_ahead else None
+        self._copier: Executor | None = None
+        if loads_ahead:
+            self._copier = ThreadPoolExecutor(1, "mlsched-copier")
         #: task -> what it reads, while it runs; and while it waits for a thread.
         self._running: dict[Key, tuple[Key, ...]] = {}
         self._next: dict[Key, tuple[Key, ...]] = {}
@@ -139,14 +142,14 @@ class DeviceStore(MutableMapping[Key, object]):
     # A worker's data
 
     def __getitem__(self, key: Key) -> object:
-        number = self._others.get(key)
-        if number is None:
-            return self.arrays.read(key)
-        try:
-            return self._host.get(number)
-        except KeyError:
-            # Another thread may have put an array in its place meanwhile.
-            return self.arrays.read(key)
+        while True:
+            number = self._others.get(key)
+            try:
+                return self.arrays.read(key) if number is None else self._host.get(number)
+            except KeyError:
+                # Another thread may have put a value of the other kind in its place meanwhile.
+                if self._others.get(key) == number:
+                    raise
 
     def __setitem__(self, key: Key, value: object) -> None:
         # A key that changes kind is inserted before it is removed, so that it is never missing.
@@ -156,10 +159,12 @@ class DeviceStore(MutableMapping[Key, object]):
             if full:
                 self._beside(self.arrays.make_room)
         else:
-            number = next(self._numbers)
+            number, before = next(self._numbers), self._others.get(key)
+            self.arrays.drop_clean_copies(safe_sizeof(value))
             self._host.put(number, value)
-            self._forget_other(key)
             self._others[key] = number
+            if before is not None:
+                self._host.discard(before)
             if key in self.arrays:
                 self.arrays.delete(key)
 
@@ -220,17 +225,28 @@ class DeviceStore(MutableMapping[Key, object]):
         """Let go of what a task reads that has ended, however it did."""
         self.arrays.unpin(self._running.pop(task, ()))
 
-    def _beside(self, work: Any, *arguments: Any) -> None:
-        if self._copier is None:
+    def forget_tasks(self) -> None:
+        """Let go of what all tasks read: nobody will say how they end."""
+        for task in list(self._running):
+            self.end(task)
+        for task in list(self._next):
+            self.unexpect(task)
+
+    def _beside(self, work: Callable[..., object], *arguments: Any) -> None:
+        copier = self._copier
+        if copier is not None:
+            try:
+                copier.submit(work, *arguments).add_done_callback(_raise_if_failed)
+            except RuntimeError:  # closed meanwhile, or the process ends
+                copier = None
+        if copier is None:
             work(*arguments)
-            return
-        self._copier.submit(work, *arguments).add_done_callback(_raise_if_failed)
 
     def close(self) -> None:
-        """End the thread that copies; what is here can still be read."""
-        if self._copier is not None:
-            self._copier.shutdown(wait=True, cancel_futures=True)
-            self._copier = None
+        """End the thread that copies; what is here can still be used."""
+        copier, self._copier = self._copier, None
+        if copier is not None:
+            copier.shutdown(wait=True, cancel_futures=True)
 
 
 def _raise_if_failed(future: Future[Any]) -> None:

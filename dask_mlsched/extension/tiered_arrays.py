@@ -109,8 +109,9 @@ class TieredArrays:
             array = Array(key, next(self._numbers), value, nbytes)
             self._arrays[key] = array
             self.books.enter(array)
-            if nbytes > self.books.limit:
-                self._evict(array)  # it would push out all others, and stay too large
+            # It would push out all others, and stay too large.
+            if nbytes > self.books.limit and not self._evict(array) and not array.gone:
+                self.books.victims[key] = None
             return self.books.excess() > 0
 
     def read(self, key: Key) -> Any:
@@ -122,6 +123,8 @@ class TieredArrays:
             There is none of this key, or it was deleted meanwhile.
         MemoryError
             There is no memory for it on the device, even after others have left.
+        OSError
+            It is on disk, which cannot be read.
         """
         with self.changed:
             while True:
@@ -129,18 +132,18 @@ class TieredArrays:
                 if array.value is not None:
                     self.books.touch(array)
                     return array.value
-                if array.moving is None:
-                    break
-                self.changed.wait()
-            try:
-                value = self._load(array, ahead=False)
-            except Exception:
-                if array.gone:
-                    raise KeyError(key) from None
-                raise
-            if array.gone:
-                raise KeyError(key)
-            return value
+                if array.moving is not None:
+                    self.changed.wait()
+                    continue
+                try:
+                    value = self._load(array, ahead=False)
+                except Exception:
+                    if not array.gone:
+                        raise
+                else:
+                    if not array.gone:
+                        return value
+                # Deleted meanwhile, or replaced: by what is there now.
 
     def peek(self, key: Key) -> Any:
         """Return an array where it is: as it is on the device, or as a copy on the host."""
@@ -217,6 +220,11 @@ class TieredArrays:
         with self.changed:
             self._make_room(forced=True)
 
+    def drop_clean_copies(self, nbytes: int) -> None:
+        """Make room in host memory for something else, of what need not be there."""
+        with self.changed:
+            self._drop_clean_copies(nbytes)
+
     # All below is under the lock, but for the copies themselves.
 
     def _forget(self, key: Key) -> None:
@@ -247,7 +255,12 @@ class TieredArrays:
 
     def _evict(self, array: Array) -> bool:
         """Copy a resident array to the host, unless a copy is there, and drop it."""
-        if array.copied and not (self._check_writes and self._was_written(array)):
+        try:
+            clean = array.copied and not (self._check_writes and self._was_written(array))
+        except Exception as error:  # noqa: BLE001 - as below
+            self._failed("compared with its copy", array, error)
+            return False
+        if clean:
             self.books.exit(array)
             self._moved(array, "evict", 0, 0.0)
             return True
@@ -269,6 +282,8 @@ class TieredArrays:
         array.copied = True
         if array.wanted and array.nbytes <= self.books.limit:
             self.statistics.add("evict", array.nbytes, seconds)
+            if not self._keep_clean:
+                self._drop_copy(array)
             return False
         self.books.exit(array)
         self._moved(array, "evict", array.nbytes, seconds)
@@ -288,7 +303,8 @@ class TieredArrays:
         for array in reversed(self.books.arrays.values()):
             if self._host.has_room(nbytes):
                 return
-            if array.moving is None:
+            # A copy on disk takes no memory.
+            if array.moving is None and self._host.in_memory(array.number):
                 self._drop_copy(array)
 
     def _drop_copy(self, array: Array) -> None:
@@ -306,7 +322,7 @@ class TieredArrays:
             if stays and not self._make_room(forced=not ahead) and ahead:
                 self.statistics.no_room_ahead += 1
                 return None
-            value, seconds = self._copy_in(array)
+            value, seconds = self._copy_in(array, forced=not ahead)
         finally:
             self.books.reserved -= reserved
             array.moving = None
@@ -323,14 +339,16 @@ class TieredArrays:
         self._moved(array, "load", array.nbytes, seconds)
         return value
 
-    def _copy_in(self, array: Array) -> tuple[Any, float]:
+    def _copy_in(self, array: Array, *, forced: bool) -> tuple[Any, float]:
         """Copy an array from the host; others leave if the device has no memory."""
+        with self._unlocked():
+            copy = self._host.get(array.number)
         for last in (False, True):
             try:
                 with self._unlocked():
-                    return self._device.to_device(self._host.get(array.number))
+                    return self._device.to_device(copy)
             except MemoryError as error:
-                freed = 0 if last else self._free(array.nbytes)
+                freed = 0 if last else self._free(array.nbytes, forced=forced)
                 if not freed:
                     msg = (
                         f"no memory on the device for array {array.key!r} of {array.nbytes} bytes "
@@ -340,10 +358,10 @@ class TieredArrays:
                     raise MemoryError(msg) from error
         raise AssertionError("the second attempt returns or raises")
 
-    def _free(self, nbytes: int) -> int:
+    def _free(self, nbytes: int, *, forced: bool) -> int:
         """Evict so many bytes, if the device has less than its limit; return how many went."""
         freed, failed = 0, set[Key]()
-        while freed < nbytes and (victim := self.books.victim(failed, forced=True)) is not None:
+        while freed < nbytes and (victim := self.books.victim(failed, forced=forced)) is not None:
             if self._evict(victim):
                 freed += victim.nbytes
             else:
