@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 from distributed import LocalCluster
@@ -66,14 +67,13 @@ class LocalDeviceCluster(LocalCluster):
         # Parsed here, so that a mistake shows in the caller's process and not in every worker's.
         limit = parse_size("device_memory_limit", device_memory_limit)
         speed = parse_bandwidth("bandwidth", bandwidth), parse_duration("latency", latency)
-        data: tuple[type, dict[str, Any]]
+        data: tuple[Callable[..., Any], dict[str, Any]]
         match store:
             case "host-file":
                 device = dict(zip(("bandwidth", "latency"), speed, strict=True))
                 data = EmulatedHostFile, {"device_memory_limit": limit, **device}
             case "device":
-                emulated = EmulatedDevice(*speed)
-                data = DeviceStore, {"device_memory_limit": limit, "device": emulated}
+                data = _device_store, {"limit": limit, "speed": speed}
             case _:
                 raise ValueError(f"store is {store!r}; expected 'host-file' or 'device'")
         super().__init__(  # type: ignore[no-untyped-call]  # nothing excludes super()
@@ -82,3 +82,11 @@ class LocalDeviceCluster(LocalCluster):
             data=data,
             **kwargs,
         )
+
+
+def _device_store(
+    worker_local_directory: str, limit: int, speed: tuple[float, float]
+) -> DeviceStore:
+    # In the worker: those of one process would otherwise share the object, and so the device.
+    device = EmulatedDevice(*speed)
+    return DeviceStore(worker_local_directory, device_memory_limit=limit, device=device)
