@@ -39,7 +39,7 @@ from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
 from dask_mlsched.extension.moves import Direction, Move, TierStatistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 
     from dask.typing import Key
     from dask_cuda.device_host_file import DeviceHostFile
@@ -106,8 +106,13 @@ class Tier(ABC):
     # Hints. They come in the thread of the worker's event loop, perhaps late, twice or never.
 
     @abstractmethod
-    def expect(self, task: Key, reads: Collection[Key], victims: Sequence[Key]) -> bool:
+    def expect(self, task: Key, reads: Mapping[Key, int], victims: Sequence[Key]) -> bool:
         """Prepare for a task that waits for a thread: what it reads, and what may go first for it.
+
+        Parameters
+        ----------
+        reads
+            The arrays with their bytes.
 
         Returns
         -------
@@ -166,7 +171,7 @@ class _BufferTier(Tier):
         self._stopwatch: _Stopwatch | None = None
         #: task -> what it reads, while it runs; and while it waits for a thread.
         self._running: dict[Key, Collection[Key]] = {}
-        self._next: dict[Key, Collection[Key]] = {}
+        self._next: dict[Key, Mapping[Key, int]] = {}
 
     @property
     def limit(self) -> int:
@@ -216,7 +221,7 @@ class _BufferTier(Tier):
             return False
         return key in self._buffer.fast
 
-    def expect(self, task: Key, reads: Collection[Key], victims: Sequence[Key]) -> bool:
+    def expect(self, task: Key, reads: Mapping[Key, int], victims: Sequence[Key]) -> bool:
         self._next[task] = reads
         return True
 
@@ -237,11 +242,11 @@ class _BufferTier(Tier):
         in_use = set(chain.from_iterable(self._running.values()))
         for task, reads in list(self._next.items()):
             missing = [key for key in reads if key not in fast and key in self._buffer]
-            # What leaves for it was used longest ago: not what runs, as long as both fit.
             there = sum(fast.weights.get(key, 0) for key in in_use.union(reads))
-            if not missing or there >= self.limit:
+            if not missing or there + reads[missing[0]] > self.limit:
                 del self._next[task]
                 continue
+            # What leaves for it was used longest ago: not these, as all of them fit.
             in_use.update(reads)
             for key in in_use:
                 if key in fast:
@@ -312,6 +317,7 @@ class DeviceStoreTier(Tier):
 
     def detach(self) -> None:
         self._data.arrays.on_move = None
+        self._data.forget_tasks()
 
     def evict(self, key: Key) -> bool:
         return self._data.arrays.evict(key)
@@ -326,7 +332,7 @@ class DeviceStoreTier(Tier):
             return False
         return self._data.arrays.is_resident(key)
 
-    def expect(self, task: Key, reads: Collection[Key], victims: Sequence[Key]) -> bool:
+    def expect(self, task: Key, reads: Mapping[Key, int], victims: Sequence[Key]) -> bool:
         self._data.expect(task, reads, victims)
         return False
 

@@ -173,7 +173,7 @@ class MLWorkerPlugin(WorkerPlugin):
             if sent.evict:
                 self._victims[key] = sent.evict
             if sent.load_ahead and len(worker.state.executing) >= worker.state.nthreads:
-                reads = [dep.key for dep in ts.dependencies]
+                reads = {dep.key: dep.get_nbytes() for dep in ts.dependencies}
                 if tier.expect(key, reads, sent.evict):
                     self._load_soon(worker)
         elif finish == "executing" and ts is not None:
