@@ -51,10 +51,13 @@ class CudaDevice:
     name = "cuda"
 
     def __init__(self) -> None:
-        import cupy
-
+        try:
+            import cupy
+        except ImportError as error:
+            msg = "device is 'cuda' and CuPy is not installed; install it, or use device='emulated'"
+            raise ImportError(msg) from error
         if not cupy.is_available():
-            msg = "device is 'cuda' and there is no GPU; expected one, or device='emulated'"
+            msg = "device is 'cuda' and there is no GPU; expected one, or use device='emulated'"
             raise RuntimeError(msg)
         register_serialization()
         self._cupy = cupy
