@@ -28,6 +28,7 @@ def check(store: DeviceStore) -> None:
             assert array.copied
         else:
             assert books.arrays[key] is array
+            assert store.keeps_clean or not array.copied
             assert array.nbytes == safe_sizeof(array.value)
     assert books.arrays.keys() <= arrays.keys()
     assert not arrays.keys() & store._others.keys()

@@ -495,6 +495,6 @@ def test_the_lock_is_free_while_a_copy_is_made(
 ):
     store.arrays.evict(0)
     free: list[bool] = []
-    device.plans[direction].append(lambda: free.append(not store.arrays.changed._lock.locked()))  # type: ignore[attr-defined]
+    device.plans[direction].append(lambda: free.append(not store.arrays.changed._lock.locked()))
     store[0] if direction == "load" else store.arrays.evict(1)
     assert free == [True]
