@@ -141,6 +141,8 @@ class Books:
             came += loaded
             gone += evicted
         loaded, evicted = residency.touch(task, graph.expected_nbytes(task))
+        if not graph.dependents[task]:
+            residency.note_result(task)
         came += loaded
         gone += evicted
         self.residency_changed(worker, came, gone)

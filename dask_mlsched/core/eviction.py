@@ -67,6 +67,14 @@ class Pressure:
         pinned = self.pinned
         return (array for array, size in self.residency.sizes() if size and array not in pinned)
 
+    def oldest_result(self) -> int | None:
+        """Name the array among those that no task reads which was made first, if one may go."""
+        size, dependents, pinned = self.residency.size, self.graph.dependents, self.pinned
+        for array in self.residency.results:
+            if array not in pinned and size(array) and not dependents[array]:
+                return array
+        return None
+
 
 def pressure(
     graph: TaskGraph, device: Device, task: int, worker: int, planner: object = None
@@ -146,7 +154,8 @@ class NextUse:
     """The fewest bytes times nearness of the next use, and of equals the latest by Dask's order.
 
     A reader that is parked is near (1); one that waits for `n` arrays is at ``1 / (1 + n)``; an
-    array that no task will read is at 0. Only arrays that were used longest ago are looked at.
+    array that no task will read is at 0. Results, which no task of the graph reads, go before all
+    others; of those, only the ones that were used longest ago are looked at.
 
     Where clean arrays go for free, what counts is the copying for each byte that is freed: the
     nearness of the next use, and one more for a dirty array that is to be read again, which may
@@ -166,6 +175,9 @@ class NextUse:
 
     def victim(self, pressure: Pressure) -> int | None:
         """Name the array that costs least to do without."""
+        result = pressure.oldest_result()
+        if result is not None:
+            return result
         arrays = islice(pressure.evictable(), LOOKED_AT)
         return min(arrays, key=lambda array: self._cost(pressure, array), default=None)
 

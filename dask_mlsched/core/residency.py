@@ -34,6 +34,9 @@ class Residency:
         self._slow: dict[int, int] = {}
         #: Resident arrays that were in the slow tier before.
         self._clean: set[int] = set()
+        #: Resident arrays that no task of the graph reads, as it was when they came; the oldest
+        #: first.
+        self.results: dict[int, None] = {}
 
     def __contains__(self, array: object) -> bool:
         """Tell whether the array is resident."""
@@ -79,6 +82,15 @@ class Residency:
         Arrays never change, so a store that keeps the slow copy can drop the other one for free.
         """
         return array in self._clean
+
+    def size(self, array: int) -> int:
+        """Return the bytes of a resident array; 0 for any other."""
+        return self._resident.get(array, 0)
+
+    def note_result(self, array: int) -> None:
+        """Note that no task reads an array, if it is resident."""
+        if array in self._resident:
+            self.results[array] = None
 
     def missing_bytes(self, arrays: Iterable[tuple[int, int]]) -> int:
         """Sum the bytes of those (array, bytes) that are not resident."""
@@ -152,6 +164,7 @@ class Residency:
         self.resident_bytes -= nbytes
         self._slow[array] = nbytes
         self._clean.discard(array)
+        self.results.pop(array, None)
         return True
 
     def store_slow(self, array: int, nbytes: int) -> None:
@@ -163,6 +176,7 @@ class Residency:
         """Forget an array in either tier; True if it was resident."""
         self._slow.pop(array, None)
         self._clean.discard(array)
+        self.results.pop(array, None)
         nbytes = self._resident.pop(array, None)
         if nbytes is None:
             return False
@@ -177,6 +191,7 @@ class Residency:
         for array in gone:
             self._slow[array] = self._resident[array]
             self._clean.discard(array)
+            self.results.pop(array, None)
         for array in came:
             if self._slow.pop(array, None) is not None:
                 self._clean.add(array)

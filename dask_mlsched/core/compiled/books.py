@@ -222,7 +222,20 @@ def expect_on(t: Tables, task: int, worker: int) -> None:
         set_bit(t.expected_on, array, worker)
     t.tasks[task].size = expected_nbytes(t, task)
     shelves.touch(t, worker, task)
+    if t.reader_starts[task] == t.reader_ends[task] and shelves.is_resident(t, worker, task):
+        _note_result(t, worker, task)
     residency_changed(t, worker)
+
+
+@compiled
+def _note_result(t: Tables, worker: int, task: int) -> None:
+    row = t.workers[worker]
+    t.tasks[task].next_result = -1
+    if row.first_result < 0:
+        row.first_result = task
+    else:
+        t.tasks[row.last_result].next_result = task
+    row.last_result = task
 
 
 @compiled

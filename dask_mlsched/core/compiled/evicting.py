@@ -95,7 +95,24 @@ def _fewest_readers(t: Tables, worker: int) -> int:
 
 
 @compiled
+def _oldest_result(t: Tables, worker: int) -> int:
+    row = t.workers[worker]
+    # What has left never comes back: nobody reads it.
+    while row.first_result >= 0 and not shelves.is_resident(t, worker, row.first_result):
+        row.first_result = t.tasks[row.first_result].next_result
+    array = row.first_result
+    while array >= 0:
+        if shelves.is_resident(t, worker, array) and _may_go(t, array):
+            return int(array)
+        array = t.tasks[array].next_result
+    return -1
+
+
+@compiled
 def _next_use(t: Tables, worker: int) -> int:
+    result = _oldest_result(t, worker)
+    if result >= 0:
+        return result
     best, least, latest, looked_at = -1, 0.0, 0.0, 0
     array = shelves.oldest(t, worker)
     while array < t.rules[0].tasks and looked_at < LOOKED_AT:

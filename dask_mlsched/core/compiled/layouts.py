@@ -50,6 +50,7 @@ TASK: Final = np.dtype(
         ("fetching", np.int32),  # inputs on their way to its worker
         ("hints", np.int32),  # victims that travel with it, from `hint_start` in `victims`
         ("hint_start", np.int64),
+        ("next_result", np.int32),  # after this one in its worker's `first_result`, -1 for none
         ("pinned", np.int64),  # equal to the clock's `pins`: must not be evicted now
         ("state", np.int8),
         ("released", np.bool_),
@@ -105,6 +106,8 @@ WORKER: Final = np.dtype(
         ("moves", np.int32),
         ("users", np.int32),
         ("last_task", np.int32),  # that was sent there last, -1 before
+        ("first_result", np.int32),  # of those that no task reads, by when they were expected; -1
+        ("last_result", np.int32),
         ("in_line", np.bool_),  # in this pass of decisions
     ],
     align=True,

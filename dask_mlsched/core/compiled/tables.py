@@ -271,7 +271,7 @@ def empty(
     workers = np.zeros(w, WORKER)
     workers["last_sent"] = -math.inf
     workers["held_since"] = workers["hold_until"] = math.nan
-    workers["last_task"] = -1
+    workers["last_task"] = workers["first_result"] = workers["last_result"] = -1
     shelves = np.zeros(2 * w, SHELF)
     shelves["limit"] = NO_LIMIT
     places = np.zeros((2 * w, n + 1), PLACE)
