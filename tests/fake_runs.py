@@ -6,9 +6,11 @@ from typing import Any
 
 import dask
 
+from dask_mlsched.benchmarks.clusters import HOST_FILE, Conditions
 from dask_mlsched.benchmarks.comparison import Comparison
+from dask_mlsched.benchmarks.contender import Contender
 from dask_mlsched.benchmarks.problem import Problem
-from dask_mlsched.benchmarks.runner import Arm, Conditions, Sample
+from dask_mlsched.benchmarks.runner import Arm, Sample
 
 TOTALS = {
     "loads": 3,
@@ -35,19 +37,26 @@ def a_problem(workload: str = "test") -> Problem:
     )
 
 
-def an_arm(policy: str, seconds: float = 1.0, **changes: Any) -> Arm:
-    """Make a run; `changes` are fields of `Arm`, or totals by their names."""
+def an_arm(text: str, seconds: float = 1.0, **changes: Any) -> Arm:
+    """Make a run of ``policy`` or ``policy@store``, known or not.
+
+    `changes` are fields of `Arm`, or totals by their names.
+    """
+    policy, _, store = text.partition("@")
     totals = {**TOTALS, **{k: changes.pop(k) for k in list(changes) if k in TOTALS}}
     settings = {
         "repeat": 0,
         "position": 0,
+        "compute_seconds": 0.5,
         "status": {} if policy == "stock" else {"holds": 5, "decisions": 9},
         "digest": "same",
         "matches_reference": True,
         "history": {},
         **changes,
     }
-    return Arm(policy=policy, seconds=seconds, totals=totals, **settings)
+    return Arm(
+        contender=Contender(policy, store or HOST_FILE), seconds=seconds, totals=totals, **settings
+    )
 
 
 def a_comparison(*arms: Arm, workload: str = "test", workers: int = 1) -> Comparison:

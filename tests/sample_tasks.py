@@ -91,3 +91,26 @@ class Counter:
     def add(self) -> int:
         self.number += 1
         return self.number
+
+
+class SlowToPickle:
+    """Counts as 80 kB, and takes its time to be written and to be read."""
+
+    #: Seconds.
+    WRITE, READ = 0.05, 0.02
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __sizeof__(self) -> int:
+        return 80_000
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        time.sleep(self.WRITE)
+        return SlowToPickle.read, (self.number,)
+
+    @classmethod
+    def read(cls, number: int) -> SlowToPickle:
+        """Make what was written."""
+        time.sleep(cls.READ)
+        return cls(number)

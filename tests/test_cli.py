@@ -5,17 +5,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 
+from dask_mlsched.benchmarks import disk
 from dask_mlsched.benchmarks import overhead as plugin_overhead
 from dask_mlsched.benchmarks.report_schema import SCHEMA
 from dask_mlsched.benchmarks.runner import RunFailedError
 from dask_mlsched.benchmarks.workloads import WORKLOADS
-from dask_mlsched.cli import commands, mlsched
+from dask_mlsched.cli import live, mlsched
 from fake_runs import a_comparison, an_arm, moves
 
 
@@ -28,23 +30,23 @@ def calls(monkeypatch) -> list[dict]:
     """Let every comparison end at once with made-up runs, and return what was asked for."""
     asked = []
 
-    def compare(problem, conditions, policies, repeats, on_step):
+    def compare(problem, conditions, contenders, repeats, on_step):
         asked.append(
             {
                 "workload": problem.workload,
                 "parameters": dict(problem.parameters),
                 "seed": problem.seed,
                 "conditions": conditions,
-                "policies": list(policies),
+                "policies": list(map(str, contenders)),
                 "repeats": repeats,
             }
         )
-        on_step(0, policies[0], 0.5)
+        on_step(0, contenders[0], 0.5)
         history = {"w": moves((0.1, 0, 10, 90), (0.2, 10, 0, 100))}
-        arms = [an_arm(policy, history=history) for policy in policies]
+        arms = [an_arm(str(each), history=history) for each in contenders]
         return a_comparison(*arms, workload=problem.workload)
 
-    monkeypatch.setattr(commands, "compare", compare)
+    monkeypatch.setattr(live, "compare", compare)
     return asked
 
 
@@ -97,6 +99,15 @@ def test_every_command_explains_itself(command):
         (["overhead", "--pairs", "-1"], ["--pairs", "-1"]),
         (["bench", "--simulated", "--workload", "gemm"], ["--workload", "live runs", "leave it"]),
         (["bench", "--keep-clean"], ["--keep-clean", "simulated runs", "add --simulated"]),
+        (["bench", "--policies", "stock@tape"], ["'tape'", "host-file", "disk"]),
+        (["bench", "--policies", "best@disk"], ["'best'", "greedy-hold"]),
+        (["bench", "--store", "tape"], ["'tape'", "host-file", "disk"]),
+        (["bench", "--store", "disk", "--bandwidth", "1GB/s"], ["--bandwidth", "disk", "leave"]),
+        (["bench", "--store", "disk", "--latency", "1ms"], ["--latency", "emulated", "leave"]),
+        (["bench", "--directory", "."], ["--directory", "host-file", "leave it out"]),
+        (["bench", "--store", "disk", "--directory", "no/such"], ["--directory", "no/such"]),
+        (["bench", "--store", "disk", "--simulated"], ["--store", "live runs", "leave it"]),
+        (["bench", "--simulated", "--policies", "greedy@disk"], ["greedy@disk", "live runs"]),
         (["bench", "--simulated", "--suite", "best"], ["--suite", "'best'", "core"]),
         (["bench", "--simulated", "--out", f"{__file__}/deeper"], ["--out", "another folder"]),
         (["lunch"], ["'lunch'", "dask mlsched --help"]),
@@ -144,6 +155,36 @@ def test_bench_runs_what_it_was_asked_to(calls):
     assert (conditions.workers, conditions.threads_per_worker) == (2, 3)
 
 
+def test_bench_runs_policies_on_the_stores_that_are_named_or_on_the_benchs_own(calls):
+    policies = "stock,greedy@host-file,stock@disk,greedy"
+    result = run(
+        *("bench", "--workload", "gemm", "--quick", "--store", "disk", "--policies", policies),
+        *("--latency", "1ms"),
+    )
+    assert result.exit_code == 0, result.output
+    (call,) = calls
+    # Named in two ways, a contender is still one.
+    assert call["policies"] == ["stock@disk", "greedy", "greedy@disk"]
+
+
+def test_a_store_that_cannot_be_had_is_a_mistake_before_anything_runs(calls, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    result = run("bench", "--workload", "gemm", "--quick", "--store", "dask-cuda")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].endswith('pip install "dask-mlsched[cuda13]"')
+    assert calls == []
+
+
+def test_a_disk_without_room_is_a_mistake_before_anything_runs(calls, monkeypatch):
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    result = run("bench", "--workload", "gemm", "--quick", "--store", "disk")
+    assert result.exit_code == 2
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("Error: store 'disk' cannot be used: ")
+    assert "1,000 bytes free" in last
+    assert calls == []
+
+
 def test_the_memory_ratio_sets_the_device_memory(calls):
     for ratio in ("1", "4"):
         run("bench", "--workload", "gemm", "--quick", "--memory-ratio", ratio)
@@ -153,7 +194,7 @@ def test_the_memory_ratio_sets_the_device_memory(calls):
 
 def test_wrong_results_are_an_error(monkeypatch):
     wrong = a_comparison(an_arm("stock"), an_arm("ours", digest="other"), workload="gemm")
-    monkeypatch.setattr(commands, "compare", lambda *args: wrong)
+    monkeypatch.setattr(live, "compare", lambda *args: wrong)
     result = run("bench", "--workload", "gemm", "--quick")
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].startswith("Error: results differ")
@@ -163,7 +204,7 @@ def test_a_run_that_fails_is_one_line_and_exit_code_1(monkeypatch):
     def compare(*args: object):
         raise RunFailedError("task 'x' is lost")
 
-    monkeypatch.setattr(commands, "compare", compare)
+    monkeypatch.setattr(live, "compare", compare)
     result = run("bench", "--workload", "gemm", "--quick")
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == "Error: task 'x' is lost"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ import numpy.typing as npt
 from dask.delayed import delayed
 from dask.typing import Key
 
-from dask_mlsched.benchmarks.problem import Collection, Problem
+from dask_mlsched.benchmarks.device_arrays import HOST
+from dask_mlsched.benchmarks.problem import Collection, Parameter, Problem
+from dask_mlsched.benchmarks.random_bits import random_bits
 from dask_mlsched.benchmarks.tiles import close, offsets
 
-Tile = npt.NDArray[np.float64]
+Tile = npt.NDArray[np.floating]
 Place = tuple[int, int]
 
 
@@ -36,6 +39,7 @@ class BlockMatrix:
     places: tuple[Place, ...]
     #: With a place appended, the seed of that tile.
     seed: tuple[int, ...]
+    dtype: str = "float64"
 
     @property
     def density(self) -> float:
@@ -46,7 +50,12 @@ class BlockMatrix:
     @property
     def nbytes(self) -> int:
         """Bytes of the non-zero tiles."""
-        return sum(8 * math.prod(self.shape(place)) for place in self.places)
+        return sum(self.itemsize * math.prod(self.shape(place)) for place in self.places)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an entry."""
+        return np.dtype(self.dtype).itemsize
 
     def shape(self, place: Place) -> tuple[int, int]:
         """Height and width of the tile at `place`."""
@@ -54,9 +63,9 @@ class BlockMatrix:
 
     def tile(self, place: Place) -> Tile:
         """Compute the tile at `place`."""
-        return random_tile((*self.seed, *place), self.shape(place))
+        return random_tile((*self.seed, *place), self.shape(place), self.dtype)
 
-    def times(self, vectors: Tile) -> Tile:
+    def times(self, vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Multiply with dense vectors, tile by tile."""
         row, column = offsets(self.rows), offsets(self.columns)
         product = np.zeros((sum(self.rows), vectors.shape[1]))
@@ -105,13 +114,18 @@ def block_sparse_operands(
     return a, b
 
 
-def gemm(_directory: Path, seed: int, *, tiles: int, size: int) -> Problem:
+def gemm(_directory: Path, seed: int, *, tiles: int, size: int, dtype: str = "float64") -> Problem:
     """Build a product of two dense matrices of `tiles` by `tiles` tiles of `size` rows."""
     sizes = (size,) * tiles
     rng = np.random.default_rng(seed)
-    a = random_block_matrix("A", sizes, sizes, 1.0, (seed, 0), rng)
-    b = random_block_matrix("B", sizes, sizes, 1.0, (seed, 1), rng)
-    return _problem("gemm", {"tiles": tiles, "size": size}, seed, a, b)
+    a, b = (
+        replace(random_block_matrix(label, sizes, sizes, 1.0, (seed, number), rng), dtype=dtype)
+        for number, label in enumerate("AB")
+    )
+    parameters: dict[str, Parameter] = {"tiles": tiles, "size": size}
+    if dtype != "float64":
+        parameters["dtype"] = dtype
+    return _problem("gemm", parameters, seed, a, b)
 
 
 def random_block_matrix(
@@ -135,9 +149,36 @@ def random_block_matrix(
     return BlockMatrix(label, tuple(rows), tuple(columns), tuple(sorted(places)), seed)
 
 
-def random_tile(seed: Sequence[int], shape: tuple[int, int]) -> Tile:
-    """Compute one tile of an operand: the task at the root of every block product."""
-    return np.random.default_rng(seed).standard_normal(shape)
+def random_tile(
+    seed: Sequence[int],
+    shape: tuple[int, int],
+    dtype: str = "float64",
+    library: str = HOST,
+) -> Tile:
+    """Compute one tile of an operand: the task at the root of every block product.
+
+    Entries are uniform in [-1, 1), and the same, bit by bit, whichever library makes them.
+
+    Parameters
+    ----------
+    seed
+        Of the tile.
+    shape
+        Its height and width.
+    dtype
+        ``float64``, or ``float32``.
+    library
+        The module whose array it is: it makes the tile where its arrays live.
+    """
+    bits = random_bits(seed, math.prod(shape), library)
+    # As many of the highest bits as the numbers have digits: each is exact.
+    digits = np.finfo(dtype).nmant + 1
+    bits >>= np.uint64(64 - digits)
+    entries = bits.astype(dtype)
+    entries *= entries.dtype.type(2.0 ** (1 - digits))
+    entries -= entries.dtype.type(1)
+    tile: Tile = entries.reshape(shape)
+    return tile
 
 
 def multiply(a: Tile, b: Tile) -> Tile:
@@ -166,14 +207,14 @@ def chains(a: BlockMatrix, b: BlockMatrix) -> dict[Place, list[int]]:
 
 def _problem(
     workload: str,
-    parameters: Mapping[str, int | float],
+    parameters: Mapping[str, Parameter],
     seed: int,
     a: BlockMatrix,
     b: BlockMatrix,
 ) -> Problem:
     steps = chains(a, b)
     results = _product(a, b, steps)
-    c_bytes = sum(8 * a.rows[i] * b.columns[j] for i, j in steps)
+    c_bytes = sum(a.itemsize * a.rows[i] * b.columns[j] for i, j in steps)
 
     def check(tiles: Mapping[Key, Tile]) -> bool:
         found = {place: tiles[result.key] for place, result in results.items()}
@@ -200,6 +241,7 @@ def _product(
             place: make(
                 (*matrix.seed, *place),
                 matrix.shape(place),
+                matrix.dtype,
                 dask_key_name=f"{matrix.label}-{place[0]}-{place[1]}",
             )
             for place in matrix.places
@@ -220,16 +262,27 @@ def agrees(a: BlockMatrix, b: BlockMatrix, c: Mapping[Place, Tile]) -> bool:
     """Check C = A·B by Freivalds' method: C·x against A·(B·x) for four random vectors x.
 
     A wrong entry of C goes unseen with probability 0, but for rounding; computing A·B again
-    would take longer than the benchmark.
+    would take longer than the benchmark. Sums are of doubles, whatever the tiles' type.
     """
-    vectors = np.random.default_rng(a.seed).standard_normal((sum(b.columns), 4))
+    vectors = _vectors(a.seed, sum(b.columns))
     row, column = offsets(a.rows), offsets(b.columns)
     product = np.zeros((sum(a.rows), vectors.shape[1]))
     for (i, j), tile in c.items():
         if tile.shape != (a.rows[i], b.columns[j]):
             return False
         product[row[i] : row[i + 1]] += tile @ vectors[column[j] : column[j + 1]]
-    return close(product, a.times(b.times(vectors)))
+    # Entries are rounded to their type in every step of a chain.
+    return close(product, _expected(a, b), tolerance=1e-10 if a.dtype == "float64" else 1e-4)
+
+
+def _vectors(seed: tuple[int, ...], length: int) -> npt.NDArray[np.float64]:
+    return np.random.default_rng(seed).standard_normal((length, 4))
+
+
+@lru_cache(maxsize=8)
+def _expected(a: BlockMatrix, b: BlockMatrix) -> npt.NDArray[np.float64]:
+    """Compute A·(B·x): once, for all runs of an instance."""
+    return a.times(b.times(_vectors(a.seed, sum(b.columns))))
 
 
 def _uniform_sizes(

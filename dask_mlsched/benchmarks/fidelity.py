@@ -17,8 +17,10 @@ from typing import TypeAlias
 
 import numpy as np
 
+from dask_mlsched.benchmarks.clusters import Conditions
+from dask_mlsched.benchmarks.contender import Contender
 from dask_mlsched.benchmarks.problem import Parameter
-from dask_mlsched.benchmarks.runner import Conditions, run_arm
+from dask_mlsched.benchmarks.runner import run_arm
 from dask_mlsched.benchmarks.workloads import find
 from dask_mlsched.core.calibration import Calibration, Figures, calibrate, repeat, with_costs
 from dask_mlsched.core.replay import ReplayError, verify
@@ -154,7 +156,7 @@ def measure(
                 for policy in policies:
                     if on_run is not None:
                         on_run(f"{case.workload} / {ratio:g}, {policy}", len(recorded), total)
-                    arm = run_arm(problem, policy, conditions, record=True)
+                    arm = run_arm(problem, Contender(policy), conditions, record=True)
                     assert arm.trace is not None  # asked for
                     recorded.append((case, ratio, policy, decode(arm.trace)))
     if on_run is not None:

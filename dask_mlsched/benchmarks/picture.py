@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dask_mlsched.benchmarks.comparison import Comparison
+from dask_mlsched.benchmarks.contender import STOCK
 from dask_mlsched.benchmarks.optional import require
 from dask_mlsched.benchmarks.report import megabytes
-from dask_mlsched.benchmarks.runner import STOCK, Arm
+from dask_mlsched.benchmarks.runner import Arm
 
 #: Bars of transfers in one panel.
 _BINS = 60
@@ -69,7 +70,7 @@ def series(arm: Arm) -> Series:
 
 
 def draw(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Write a PNG: a column for each workload, and in it the first run of each policy.
+    """Write a PNG: a column for each workload, and in it the first run of each contender.
 
     Raises
     ------
@@ -101,14 +102,14 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
 
 
 def _title(comparisons: Sequence[Comparison]) -> str:
-    policies = [arm.policy for arm in _first_runs(comparisons[0])]
-    order = f": {' above '.join(policies)}" if len(policies) > 1 else f" under {policies[0]}"
+    names = [str(arm.contender) for arm in _first_runs(comparisons[0])]
+    order = f": {' above '.join(names)}" if len(names) > 1 else f" under {names[0]}"
     return f"What is on the device, and what is copied to and from it{order}"
 
 
 def _first_runs(comparison: Comparison) -> list[Arm]:
-    first = {arm.policy: arm for arm in reversed(comparison.arms)}
-    return sorted(first.values(), key=lambda arm: (arm.policy != STOCK, arm.position))
+    first = {arm.contender: arm for arm in reversed(comparison.arms)}
+    return sorted(first.values(), key=lambda arm: (arm.contender.policy != STOCK, arm.position))
 
 
 def _draw_column(part: Any, comparison: Comparison, rows: int) -> None:
@@ -150,7 +151,7 @@ def _draw_residency(panel: Any, arm: Arm, line: Series, limit: int, last: float)
     panel.set_ylabel("resident, MB")
     loaded, evicted = megabytes(line.loaded.sum()), megabytes(line.evicted.sum())
     panel.set_title(
-        f"{arm.policy}: {line.end:.1f} s, {loaded} MB loaded, {evicted} MB evicted",
+        f"{arm.contender}: {line.end:.1f} s, {loaded} MB loaded, {evicted} MB evicted",
         fontsize=10,
         loc="left",
     )

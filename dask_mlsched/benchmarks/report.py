@@ -11,9 +11,11 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from dask_mlsched.benchmarks.clusters import find_store
 from dask_mlsched.benchmarks.comparison import Comparison, Summary
+from dask_mlsched.benchmarks.contender import STOCK
 from dask_mlsched.benchmarks.report_schema import FORMAT, VERSION
-from dask_mlsched.benchmarks.runner import STOCK, Arm
+from dask_mlsched.benchmarks.runner import Arm
 
 _HEADINGS = (
     "seconds",
@@ -41,11 +43,11 @@ def table(comparisons: Sequence[Comparison]) -> Table:
         for number, summary in enumerate(comparison.summaries()):
             result.add_row(
                 comparison.problem.workload if number == 0 else "",
-                summary.policy,
+                str(summary.contender),
                 f"{summary.seconds:.1f}",
                 megabytes(summary.bytes_loaded),
                 megabytes(summary.bytes_evicted),
-                str(summary.holds) if summary.policy != STOCK else "–",
+                str(summary.holds) if summary.contender.policy != STOCK else "–",
                 _ratio_text(summary),
                 "yes" if summary.results_equal else "[bold red]no[/]",
             )
@@ -103,25 +105,41 @@ def _result(comparison: Comparison) -> dict[str, Any]:
         "tasks": problem.tasks(),
         "working_set": problem.working_set,
         "memory_ratio": problem.working_set / limit,
-        "conditions": asdict(comparison.conditions),
+        "conditions": _conditions(comparison),
         "results_equal": comparison.results_equal,
         "summaries": [
-            {**asdict(summary), "ratios": list(summary.ratios), "ratio": summary.ratio}
+            _flat(summary) | {"ratios": list(summary.ratios), "ratio": summary.ratio}
             for summary in comparison.summaries()
         ],
         "runs": [_run(arm) for arm in comparison.arms],
     }
 
 
+def _conditions(comparison: Comparison) -> dict[str, Any]:
+    found = asdict(comparison.conditions)
+    # Where files lay is nobody's business who reads the figures.
+    del found["directory"]
+    if not any(find_store(arm.contender.store).emulated for arm in comparison.arms):
+        found |= {"bandwidth": None, "latency": None}
+    return found
+
+
+def _flat(summary: Summary) -> dict[str, Any]:
+    found = asdict(summary)
+    contender: dict[str, Any] = found.pop("contender")
+    return contender | found
+
+
 def _run(arm: Arm) -> dict[str, Any]:
     status = arm.status
     decision_seconds = status.get("decision_seconds", {})
     return {
-        "policy": arm.policy,
+        **asdict(arm.contender),
         "repeat": arm.repeat,
         "position": arm.position,
         "seconds": arm.seconds,
         **dict(arm.totals),
+        "compute_seconds": arm.compute_seconds,
         "decisions": status.get("decisions", 0),
         "holds": status.get("holds", 0),
         "hold_seconds": status.get("hold_seconds", 0.0),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 FORMAT = "mlsched-bench"
-VERSION = 1
+VERSION = 2
 
 
 def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,9 +22,11 @@ _COUNT = {"type": "integer", "minimum": 0}
 _SECONDS = {"type": "number", "minimum": 0}
 _RATIO = {"type": "number", "exclusiveMinimum": 0}
 _TEXT = {"type": "string"}
+_OPTIONAL = {"type": ["number", "null"]}
 _FLAG = {"type": "boolean"}
 
-#: Bytes are integers; times are seconds; a ratio is a run's seconds over stock's.
+#: Bytes are integers; times are seconds; a ratio is a run's seconds over stock's. Bandwidth and
+#: latency are those of emulated devices, null where there was none.
 SCHEMA: dict[str, Any] = _object(
     {
         "format": {"const": FORMAT},
@@ -46,8 +48,8 @@ SCHEMA: dict[str, Any] = _object(
                     "conditions": _object(
                         {
                             "device_memory_limit": _COUNT,
-                            "bandwidth": _SECONDS,
-                            "latency": _SECONDS,
+                            "bandwidth": _OPTIONAL,
+                            "latency": _OPTIONAL,
                             "workers": _COUNT,
                             "threads_per_worker": _COUNT,
                             "timeout": _SECONDS,
@@ -59,6 +61,7 @@ SCHEMA: dict[str, Any] = _object(
                         "items": _object(
                             {
                                 "policy": _TEXT,
+                                "store": _TEXT,
                                 "seconds": _SECONDS,
                                 "bytes_loaded": _COUNT,
                                 "bytes_evicted": _COUNT,
@@ -76,6 +79,7 @@ SCHEMA: dict[str, Any] = _object(
                         "items": _object(
                             {
                                 "policy": _TEXT,
+                                "store": _TEXT,
                                 "repeat": _COUNT,
                                 "position": _COUNT,
                                 "seconds": _SECONDS,
@@ -86,14 +90,15 @@ SCHEMA: dict[str, Any] = _object(
                                 "load_seconds": _SECONDS,
                                 "evict_seconds": _SECONDS,
                                 "callback_errors": _COUNT,
+                                "compute_seconds": _SECONDS,
                                 "decisions": _COUNT,
                                 "holds": _COUNT,
                                 "hold_seconds": _SECONDS,
-                                "decision_seconds_p50": {"type": ["number", "null"]},
-                                "decision_seconds_p99": {"type": ["number", "null"]},
+                                "decision_seconds_p50": _OPTIONAL,
+                                "decision_seconds_p99": _OPTIONAL,
                                 "policy_failures": _COUNT,
                                 "errors": _COUNT,
-                                "digest": _TEXT,
+                                "digest": {"type": ["string", "null"]},
                                 "matches_reference": _FLAG,
                             }
                         ),

@@ -1,16 +1,15 @@
-"""Paired, alternating runs of a problem under several policies.
+"""Paired, alternating runs of a problem under several policies, on several stores.
 
 Every run has a cluster of its own, started for it and closed after it, so that no run finds
 anything that another left behind: durations that Dask learned, resident arrays, plugins. Before
 the clock starts, the workers import what the tasks need. ``stock`` is Dask alone: no scheduler
-plugin, only the worker plugin that counts what moves; it counts in the other runs as well. Policies
-take turns, forwards in one repeat and backwards in the next, and only runs of the same repeat are
-compared.
+plugin, only the worker plugin that counts what moves; it counts in the other runs as well.
+Contenders take turns, forwards in one repeat and backwards in the next, and only runs of the same
+repeat are compared.
 """
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import threading
 import time
@@ -18,16 +17,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dask.typing import Key
 from distributed import Client, Future, Worker, futures_of, wait
 
+from dask_mlsched.benchmarks.clusters import Conditions, Store, find_store, peek
+from dask_mlsched.benchmarks.contender import STOCK, Contender
+from dask_mlsched.benchmarks.device_arrays import HOST, on_device, synchronize, to_host
 from dask_mlsched.benchmarks.problem import Problem, digest
 from dask_mlsched.benchmarks.tiles import Matrix
-from dask_mlsched.config import check_overrides
-from dask_mlsched.extension.cluster import LocalDeviceCluster
-from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
 from dask_mlsched.extension.handle import Handle, install
 from dask_mlsched.extension.worker_plugin import (
     MLWorkerPlugin,
@@ -36,8 +35,7 @@ from dask_mlsched.extension.worker_plugin import (
     worker_statistics,
 )
 
-#: The name of the runs that have no scheduler plugin.
-STOCK = "stock"
+_T = TypeVar("_T")
 
 
 class RunFailedError(RuntimeError):
@@ -46,21 +44,6 @@ class RunFailedError(RuntimeError):
 
 #: Called with the share of the results that are there, 0 to 1.
 OnProgress = Callable[[float], None]
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What the runs have in common."""
-
-    device_memory_limit: int
-    #: Bytes per second.
-    bandwidth: float
-    #: Seconds.
-    latency: float = 1e-5
-    workers: int = 1
-    threads_per_worker: int = 1
-    #: Seconds after which a run counts as stuck.
-    timeout: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +60,22 @@ class Sample:
 
 @dataclass(frozen=True)
 class Arm:
-    """One run of one policy."""
+    """One run of one contender."""
 
-    policy: str
+    contender: Contender
     repeat: int
     #: Whether it was the first, second, … run of its repeat.
     position: int
     seconds: float
     #: Totals over all workers, by the names of the fields of `TierStatistics`.
     totals: Mapping[str, float]
+    #: What the workers' threads spent in tasks, loading of their inputs not included. On a device
+    #: kernels may go on when their task has ended: what they take beyond it is not in here.
+    compute_seconds: float
     #: `Handle.status` at the end; empty for `STOCK`.
     status: Mapping[str, Any]
-    digest: str
+    #: Of every bit of the results; None where libraries may round as they like, on a device.
+    digest: str | None
     matches_reference: bool
     #: The moves of each worker, in order.
     history: Mapping[str, Sequence[Sample]] = field(repr=False)
@@ -96,21 +83,8 @@ class Arm:
     trace: bytes | None = field(default=None, repr=False)
 
 
-def check_policy(name: str) -> str:
-    """Return the name of a policy, or the dotted path of one, if it can be run.
-
-    Raises
-    ------
-    ConfigError
-        If there is none of that name.
-    """
-    if name != STOCK:
-        check_overrides(policy=name)
-    return name
-
-
-def turns(names: Sequence[str], repeats: int) -> Iterator[tuple[int, int, str]]:
-    """Yield repeat, position and policy of each run: every other repeat goes backwards.
+def turns(names: Sequence[_T], repeats: int) -> Iterator[tuple[int, int, _T]]:
+    """Yield repeat, position and contender of each run: every other repeat goes backwards.
 
     Examples
     --------
@@ -125,7 +99,7 @@ def turns(names: Sequence[str], repeats: int) -> Iterator[tuple[int, int, str]]:
 
 def run_arm(
     problem: Problem,
-    policy: str,
+    contender: Contender,
     conditions: Conditions,
     *,
     repeat: int = 0,
@@ -143,18 +117,25 @@ def run_arm(
     RunFailedError
         If a task fails, or the run takes longer than it may.
     """
+    store = find_store(contender.store)
+    collections = problem.collections
+    if store.library != HOST:
+        collections = on_device(collections, store.library)
     with ExitStack() as stack:
-        client = stack.enter_context(_cluster(conditions))
-        handle = _install(client, policy, record=record)
-        client.run(_warm_up)
+        client = stack.enter_context(Client(stack.enter_context(store.start(conditions))))
+        handle = _install(client, contender, store, record=record)
+        client.run(_warm_up, store.library)
         client.run(reset_statistics)
+        before = _sum_of(client.run(_compute_seconds))
         start = time.monotonic()
-        persisted = client.persist(problem.collections)
+        persisted = client.persist(collections)
         futures = futures_of(persisted)
         with _watching(futures, on_progress):
-            _finish(problem, policy, futures, conditions.timeout)
+            _finish(f"workload {problem.workload!r} under {contender}", futures, conditions.timeout)
+        client.run(synchronize, store.library)
         seconds = time.monotonic() - start
         status = {} if handle is None else handle.status()
+        compute_seconds = _sum_of(client.run(_compute_seconds)) - before
         totals = _sum(client.run(worker_statistics).values())
         history = {
             worker: [_sample(move, start) for move in moves]
@@ -165,46 +146,31 @@ def run_arm(
         if handle is not None:
             handle.uninstall()
     return Arm(
-        policy=policy,
+        contender=contender,
         repeat=repeat,
         position=position,
         seconds=seconds,
         totals=totals,
+        compute_seconds=compute_seconds,
         status=status,
-        digest=digest(results),
+        digest=digest(results) if store.library == HOST else None,
         matches_reference=problem.check(results),
         history=history,
         trace=trace,
     )
 
 
-@contextmanager
-def _cluster(conditions: Conditions) -> Iterator[Client]:
-    with (
-        LocalDeviceCluster(
-            conditions.workers,
-            conditions.threads_per_worker,
-            device_memory_limit=conditions.device_memory_limit,
-            bandwidth=conditions.bandwidth,
-            latency=conditions.latency,
-            dashboard_address=None,
-            # Without a dashboard, too, the scheduler opens a port: any that is free.
-            scheduler_kwargs={"dashboard_address": ":0"},
-            # A worker that is busy while its cluster closes logs an error. Errors that matter
-            # end the run; those of our own plugin have a logger of their own.
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
-
-
-def _install(client: Client, policy: str, *, record: bool) -> Handle | None:
-    if policy == STOCK and not record:
+def _install(client: Client, contender: Contender, store: Store, *, record: bool) -> Handle | None:
+    if contender.policy == STOCK and not record:
         client.register_plugin(MLWorkerPlugin())
         return None
-    mode = "observe" if policy == STOCK else "manage"
-    handle: Handle = install(client, policy=policy, mode=mode, trace="memory" if record else "off")
+    handle: Handle = install(
+        client,
+        policy=contender.policy,
+        mode="observe" if contender.policy == STOCK else "manage",
+        scope=store.scope,
+        trace="memory" if record else "off",
+    )
     return handle
 
 
@@ -214,9 +180,27 @@ def _trace(handle: Handle) -> bytes:
         return path.read_bytes()
 
 
-def _warm_up() -> None:
-    """Import, on a worker, what the first task would have to."""
+def _warm_up(library: str) -> None:
+    """Import, on a worker, what the first task would have to, and have the device compile it."""
     import dask_mlsched.benchmarks.workloads  # noqa: F401
+    from dask_mlsched.benchmarks.device_warm_up import warm_up
+
+    warm_up(library)
+
+
+def _compute_seconds(dask_worker: Worker) -> float:
+    """Return what a worker's threads have spent in tasks; Dask keeps count of it."""
+    return sum(
+        float(seconds)
+        for key, seconds in dask_worker.digests_total.items()
+        if isinstance(key, tuple)
+        and key[0] == "execute"
+        and key[-2:] in {("thread-cpu", "seconds"), ("thread-noncpu", "seconds")}
+    )
+
+
+def _sum_of(figures: Mapping[str, float]) -> float:
+    return sum(figures.values())
 
 
 @contextmanager
@@ -241,8 +225,7 @@ def _watching(futures: Sequence[Future[Any]], on_progress: OnProgress | None) ->
     on_progress(1.0)
 
 
-def _finish(problem: Problem, policy: str, futures: Sequence[Future[Any]], timeout: float) -> None:
-    what = f"workload {problem.workload!r} under policy {policy!r}"
+def _finish(what: str, futures: Sequence[Future[Any]], timeout: float) -> None:
     try:
         wait(futures, timeout=timeout)
     except TimeoutError as error:
@@ -289,11 +272,4 @@ def _results(client: Client, keys: Sequence[Key]) -> dict[Key, Matrix]:
 
 
 def _peek(dask_worker: Worker, keys: Sequence[Key]) -> dict[Key, Matrix]:
-    data = dask_worker.data
-    assert isinstance(data, EmulatedHostFile), data
-    return {
-        key: tier[key]
-        for key in keys
-        for tier in (data.others, data.device, data.host)
-        if key in tier
-    }
+    return {key: to_host(value) for key, value in peek(dask_worker.data, keys).items()}

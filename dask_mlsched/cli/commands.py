@@ -7,7 +7,6 @@ standard output.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,13 +16,13 @@ import click
 from click.core import ParameterSource
 
 from dask_mlsched.benchmarks import overhead as plugin_overhead
-from dask_mlsched.benchmarks.comparison import Comparison, compare
+from dask_mlsched.benchmarks.clusters import HOST_FILE, STORES, find_store
+from dask_mlsched.benchmarks.contender import contender
 from dask_mlsched.benchmarks.optional import require
-from dask_mlsched.benchmarks.problem import Problem
 from dask_mlsched.benchmarks.report import as_json, table
-from dask_mlsched.benchmarks.runner import Conditions, RunFailedError, check_policy
 from dask_mlsched.benchmarks.suite import SUITES
-from dask_mlsched.benchmarks.workloads import DEMO, WORKLOADS, Scale, find
+from dask_mlsched.benchmarks.workloads import DEMO, WORKLOADS, find
+from dask_mlsched.cli.live import check_results, refuse_options_of_other_stores, run_live
 from dask_mlsched.cli.options import (
     BANDWIDTH,
     COUNT,
@@ -50,11 +49,13 @@ BEST = "specialised"
 _SIMULATED_ONLY = ("suite", "eviction", "keep_clean", "out")
 _LIVE_ONLY = (
     *("workloads", "repeats", "memory_ratio", "device_memory", "bandwidth", "latency"),
-    *("workers", "threads"),
+    *("workers", "threads", "store", "directory"),
 )
 
 _WORKLOADS = Checked("names", names(find))
-_POLICIES = Checked("names", names(check_policy))
+_POLICIES = Checked("names", names(contender))
+_STORES = "; ".join(f"{store.name}, {store.description}" for store in STORES.values())
+_STORE = Checked("name", lambda text: find_store(text).name)
 
 
 @click.command(cls=Command)
@@ -75,7 +76,8 @@ def demo(out: Path, *, quick: bool) -> None:
     with missing_packages_are_mistakes():
         require("matplotlib", "the picture")
     make_folder(out)
-    comparisons = _run(DEMO, ("stock", BEST), repeats=1, scale="quick" if quick else "full")
+    contenders = [contender(policy) for policy in ("stock", BEST)]
+    comparisons = run_live(DEMO, contenders, repeats=1, scale="quick" if quick else "full")
 
     from dask_mlsched.benchmarks.picture import draw
 
@@ -84,7 +86,7 @@ def demo(out: Path, *, quick: bool) -> None:
     terminal = console()
     terminal.print(table(comparisons))
     terminal.print(f"Picture: {out / 'demo.png'}   Figures: {out / 'demo.json'}", soft_wrap=True)
-    _check_results(comparisons)
+    check_results(comparisons)
 
 
 @click.command(cls=Command)
@@ -101,7 +103,20 @@ def demo(out: Path, *, quick: bool) -> None:
     type=_POLICIES,
     default=f"stock,{BEST}",
     show_default=True,
-    help="One or more, separated by commas; stock is Dask without the plugin.",
+    help="One or more, separated by commas; stock is Dask without the plugin. POLICY@STORE is for "
+    "one on another store than --store.",
+)
+@click.option(
+    "--store",
+    type=_STORE,
+    default=HOST_FILE,
+    show_default=True,
+    help=f"What workers keep data in: {_STORES}.",
+)
+@click.option(
+    "--directory",
+    type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
+    help="Where a store on disk has its files. Default: where temporary files go.",
 )
 @click.option("--repeats", type=COUNT, default=3, show_default=True, help="Runs of each policy.")
 @click.option("--json", "json_file", type=JSON, help="Write the figures here; - is stdout.")
@@ -113,8 +128,12 @@ def demo(out: Path, *, quick: bool) -> None:
     help="Working set over device memory. Default: the workload's.",
 )
 @click.option("--device-memory", type=SIZE, help="Instead of --memory-ratio, such as 64MB.")
-@click.option("--bandwidth", type=BANDWIDTH, help="Such as 100MB/s. Default: the workload's.")
-@click.option("--latency", type=LATENCY, default="10us", show_default=True, help="Of each copy.")
+@click.option(
+    "--bandwidth",
+    type=BANDWIDTH,
+    help="Of an emulated device, such as 100MB/s. Default: the workload's.",
+)
+@click.option("--latency", type=LATENCY, default="10us", show_default=True, help="Likewise.")
 @click.option("--workers", type=COUNT, default=1, show_default=True)
 @click.option("--threads", type=COUNT, default=1, show_default=True, help="Of each worker.")
 @click.option("--simulated", is_flag=True, help="A suite of instances on a virtual cluster.")
@@ -144,9 +163,13 @@ def bench(
     eviction: str,
     keep_clean: bool,
     out: Path | None,
+    store: str,
     **conditions: Any,
 ) -> None:
-    """Run workloads on emulated devices, each policy in turn, each run on a fresh cluster.
+    """Run workloads on real clusters, each policy in turn, each run on a fresh cluster.
+
+    The workers' memory is too small by --memory-ratio. It is that of an emulated device, unless
+    --store says otherwise; "disk" is the memory of plain workers, which spill to disk.
 
     With --simulated, run the many instances of a suite on a virtual cluster instead: minutes for
     what would take hours. --policies then is every hand-written one, unless given.
@@ -156,6 +179,9 @@ def bench(
     }
     _complain_of_others(given, _LIVE_ONLY if simulated else _SIMULATED_ONLY, simulated=simulated)
     if simulated:
+        on_stores = [name for name in policies if "@" in name]
+        if on_stores:
+            complain(f"--policies={on_stores[0]} names a store, for live runs; leave @… out")
         bench_simulated(
             suite,
             policies if "policies" in given else default_policies(),
@@ -168,9 +194,11 @@ def bench(
         )
         return
     refuse_two_limits(memory_ratio, device_memory)
-    comparisons = _run(
+    contenders = tuple(dict.fromkeys(contender(text, store) for text in policies))
+    refuse_options_of_other_stores(given, contenders)
+    comparisons = run_live(
         workloads,
-        policies,
+        contenders,
         repeats=repeats,
         scale="quick" if quick else "full",
         seed=seed,
@@ -182,7 +210,7 @@ def bench(
         write_json(json_file, as_json(comparisons))
     if json_file != "-":
         console().print(table(comparisons))
-    _check_results(comparisons)
+    check_results(comparisons)
 
 
 @click.command(cls=Command)
@@ -221,56 +249,3 @@ def _complain_of_others(given: set[str], others: Sequence[str], *, simulated: bo
             option = "--" + name.removesuffix("s" if name == "workloads" else "").replace("_", "-")
             cure = "leave it out" if simulated else "add --simulated"
             complain(f"{option} is for {'live' if simulated else 'simulated'} runs; {cure}")
-
-
-def _run(
-    workloads: Sequence[str],
-    policies: Sequence[str],
-    *,
-    repeats: int,
-    scale: Scale,
-    seed: int = 0,
-    memory_ratio: float | None = None,
-    device_memory: int | None = None,
-    bandwidth: float | None = None,
-    latency: float = 1e-5,
-    workers: int = 1,
-    threads: int = 1,
-) -> list[Comparison]:
-    steps = len(policies) * repeats
-    comparisons: list[Comparison] = []
-    with tempfile.TemporaryDirectory(prefix="mlsched-") as folder, progress_bars() as progress:
-        bar = progress.add_task("reading the matrices", total=len(workloads) * steps)
-        with missing_packages_are_mistakes():
-            # All of them now: what is missing shows before the first run, not after minutes.
-            problems = [find(name).build(Path(folder), seed, scale) for name in workloads]
-        for problem in problems:
-            limit = device_memory or problem.device_memory_limit(memory_ratio)
-            conditions = Conditions(
-                device_memory_limit=limit,
-                bandwidth=bandwidth or problem.bandwidth,
-                latency=latency,
-                workers=workers,
-                threads_per_worker=threads,
-            )
-            before = len(comparisons) * steps
-
-            def on_step(
-                number: int, policy: str, share: float, problem: Problem = problem, n: int = before
-            ) -> None:
-                text = f"{problem.workload}, {policy}"
-                progress.update(bar, completed=n + number + share, description=text)
-
-            try:
-                comparisons.append(compare(problem, conditions, policies, repeats, on_step))
-            except RunFailedError as error:
-                raise click.ClickException(str(error)) from error
-        progress.update(bar, completed=len(workloads) * steps, description="done")
-    return comparisons
-
-
-def _check_results(comparisons: Sequence[Comparison]) -> None:
-    wrong = [c.problem.workload for c in comparisons if not c.results_equal]
-    if wrong:
-        message = f"results differ between runs, or from the reference: {', '.join(wrong)}"
-        raise click.ClickException(message)

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from dask_mlsched.benchmarks import fidelity_report
+from dask_mlsched.benchmarks.contender import check_policy
 from dask_mlsched.benchmarks.fidelity import CASES, POLICIES, QUICK_CASES, RATIOS, measure
-from dask_mlsched.benchmarks.runner import RunFailedError, check_policy
+from dask_mlsched.benchmarks.runner import RunFailedError
 from dask_mlsched.cli.options import (
     COUNT,
     JSON,

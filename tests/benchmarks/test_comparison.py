@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from dask_mlsched.benchmarks import comparison
-from dask_mlsched.benchmarks.runner import Conditions
+from dask_mlsched.benchmarks.clusters import Conditions
+from dask_mlsched.benchmarks.contender import Contender
 from fake_runs import a_comparison, a_problem, an_arm
 
 
@@ -47,7 +48,7 @@ def test_without_stock_there_is_no_ratio():
 
 def test_policies_come_in_the_order_in_which_they_first_ran():
     arms = [an_arm(policy) for policy in ("stock", "b", "a", "a", "b", "stock")]
-    assert [s.policy for s in a_comparison(*arms).summaries()] == ["stock", "b", "a"]
+    assert [str(s.contender) for s in a_comparison(*arms).summaries()] == ["stock", "b", "a"]
 
 
 def test_equal_results_that_match_the_reference_are_equal():
@@ -70,37 +71,64 @@ def test_runs_that_agree_with_each_other_but_not_with_the_reference_are_not_equa
 
 
 def test_comparing_runs_every_policy_in_turn_and_tells_how_far_it_is(monkeypatch):
-    def run_arm(problem, policy, conditions, *, repeat, position, on_progress):
+    def run_arm(problem, contender, conditions, *, repeat, position, on_progress):
         on_progress(1.0)
-        return an_arm(policy, repeat=repeat, position=position)
+        return an_arm(str(contender), repeat=repeat, position=position)
 
     monkeypatch.setattr(comparison, "run_arm", run_arm)
     steps = []
     compared = comparison.compare(
         a_problem(),
         Conditions(1, 1.0),
-        ["stock", "ours"],
+        [Contender("stock"), Contender("ours")],
         repeats=2,
         on_step=lambda *step: steps.append(step),
     )
-    order = [(arm.repeat, arm.position, arm.policy) for arm in compared.arms]
+    order = [(arm.repeat, arm.position, str(arm.contender)) for arm in compared.arms]
     assert order == [(0, 0, "stock"), (0, 1, "ours"), (1, 0, "ours"), (1, 1, "stock")]
     names = ["stock", "ours", "ours", "stock"]
-    expected = [(n, name, share) for n, name in enumerate(names) for share in (0.0, 1.0)]
+    expected = [(n, Contender(name), share) for n, name in enumerate(names) for share in (0.0, 1.0)]
     assert steps == expected
 
 
 def test_comparing_needs_nobody_to_tell(monkeypatch):
     monkeypatch.setattr(comparison, "run_arm", lambda *args, on_progress, **kwargs: on_progress)
-    compared = comparison.compare(a_problem(), Conditions(1, 1.0), ["stock"], repeats=1)
+    compared = comparison.compare(a_problem(), Conditions(1, 1.0), [Contender("stock")], repeats=1)
     assert list(compared.arms) == [None]
 
 
 @pytest.mark.parametrize("repeats", [1, 2, 5])
 def test_every_repeat_has_every_policy_once(monkeypatch, repeats):
     monkeypatch.setattr(
-        comparison, "run_arm", lambda problem, policy, c, **kw: an_arm(policy, repeat=kw["repeat"])
+        comparison, "run_arm", lambda problem, c, limits, **kw: an_arm(str(c), repeat=kw["repeat"])
     )
-    compared = comparison.compare(a_problem(), Conditions(1, 1.0), ["a", "b", "c"], repeats)
+    contenders = [Contender("a"), Contender("b"), Contender("b", "disk")]
+    compared = comparison.compare(a_problem(), Conditions(1, 1.0), contenders, repeats)
     for repeat in range(repeats):
-        assert sorted(a.policy for a in compared.arms if a.repeat == repeat) == ["a", "b", "c"]
+        names = sorted(str(a.contender) for a in compared.arms if a.repeat == repeat)
+        assert names == ["a", "b", "b@disk"]
+
+
+def test_a_policy_is_summed_up_for_each_store_and_compared_with_the_first_stock():
+    compared = a_comparison(
+        an_arm("stock", 8.0),
+        an_arm("ours", 4.0),
+        an_arm("stock@disk", 2.0),
+        an_arm("ours@disk", 1.0),
+    )
+    found = [(str(each.contender), each.ratio) for each in compared.summaries()]
+    assert found == [("stock", 1.0), ("ours", 0.5), ("stock@disk", 0.25), ("ours@disk", 0.125)]
+
+
+def test_without_stock_on_the_first_store_that_on_another_counts():
+    compared = a_comparison(an_arm("ours", 4.0), an_arm("stock@disk", 2.0))
+    assert [each.ratio for each in compared.summaries()] == [2.0, 1.0]
+
+
+def test_runs_on_devices_need_only_be_right():
+    on_device = [an_arm("stock@gpu", digest=None), an_arm("ours@gpu", digest=None)]
+    assert a_comparison(*on_device).results_equal
+    assert a_comparison(an_arm("stock"), *on_device).results_equal
+    wrong = an_arm("ours@gpu", digest=None, matches_reference=False)
+    assert not a_comparison(an_arm("stock"), wrong).results_equal
+    assert not a_comparison(on_device[0], an_arm("a"), an_arm("b", digest="other")).results_equal

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dask_mlsched.benchmarks.clusters import Conditions
 from dask_mlsched.benchmarks.collections_dag import dag_of
+from dask_mlsched.benchmarks.contender import STOCK, Contender
 from dask_mlsched.benchmarks.families.contractions import tensordot_chain
 from dask_mlsched.benchmarks.families.factorizations import cholesky, lu, qr
 from dask_mlsched.benchmarks.families.matvec import matvec
@@ -28,7 +30,7 @@ from dask_mlsched.benchmarks.live_dag import (
     work,
 )
 from dask_mlsched.benchmarks.problem import Problem
-from dask_mlsched.benchmarks.runner import STOCK, Conditions, run_arm
+from dask_mlsched.benchmarks.runner import run_arm
 from dask_mlsched.benchmarks.working_set import working_set
 from dask_mlsched.core.dag import Dag, DagTask
 from local_run import compute
@@ -198,7 +200,7 @@ def test_a_problem_says_what_it_was_made_from_and_how_much_memory_it_needs():
 def test_results_are_equal_with_the_plugin_on_and_off():
     problem = problem_of(cholesky(tiles=5, size=40, flop_rate=1e9))
     limits = Conditions(device_memory_limit=problem.device_memory_limit(), bandwidth=1e9)
-    stock, greedy = (run_arm(problem, policy, limits) for policy in (STOCK, "greedy"))
+    stock, greedy = (run_arm(problem, Contender(name), limits) for name in (STOCK, "greedy"))
     assert stock.matches_reference
     assert greedy.matches_reference
     assert stock.digest == greedy.digest

@@ -75,6 +75,25 @@ def test_json_has_every_run_and_the_summaries():
     assert result["results_equal"] is True
 
 
+def test_json_names_policy_and_store_of_every_run_and_summary():
+    compared = a_comparison(an_arm("stock"), an_arm("ours@disk"))
+    document = as_json([compared])
+    jsonschema.validate(document, SCHEMA)
+    (result,) = document["results"]
+    for rows in (result["runs"], result["summaries"]):
+        names = [(row["policy"], row["store"]) for row in rows]
+        assert names == [("stock", "host-file"), ("ours", "disk")]
+    assert result["conditions"]["bandwidth"] == 1e7
+
+
+def test_where_nothing_is_emulated_there_is_no_bandwidth():
+    document = as_json([a_comparison(an_arm("stock@disk"))])
+    jsonschema.validate(document, SCHEMA)
+    conditions = document["results"][0]["conditions"]
+    assert (conditions["bandwidth"], conditions["latency"]) == (None, None)
+    assert "directory" not in conditions
+
+
 def test_json_says_what_ran():
     versions = as_json([])["versions"]
     assert {"python", "dask", "distributed", "dask-mlsched"} == set(versions)
