@@ -20,6 +20,7 @@ TOTALS = {
     "load_seconds": 0.3,
     "evict_seconds": 0.4,
     "callback_errors": 0,
+    "loads_ahead": 0,
 }
 
 

@@ -6,14 +6,16 @@ the same limit whatever the store; what lies below it, and what a move costs, is
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final
 
 import dask
 from dask.typing import Key
@@ -25,6 +27,8 @@ from dask_mlsched.benchmarks.disk import require_disk
 from dask_mlsched.benchmarks.optional import MissingDependencyError
 from dask_mlsched.config import Scope
 from dask_mlsched.extension.cluster import LocalDeviceCluster
+from dask_mlsched.extension.device_store import DeviceStore
+from dask_mlsched.extension.devices.cuda import PinnedCopy
 from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
 
 #: The store of a run that names none.
@@ -127,23 +131,31 @@ def spilling(conditions: Conditions) -> Iterator[LocalCluster]:
 
 
 @contextmanager
-def cuda(conditions: Conditions) -> Iterator[LocalCluster]:
-    """Start dask-cuda's workers, one for each GPU, with its own store and its memory pool."""
+def cuda(conditions: Conditions, *, ours: bool = False) -> Iterator[LocalCluster]:
+    """Start dask-cuda's workers, one for each GPU, with its own store or `ours`.
+
+    If RMM is installed they allocate from its pool, CuPy too, as dask-cuda recommends.
+    """
     try:
         from dask_cuda import LocalCUDACluster
         from dask_cuda.device_host_file import DeviceHostFile
     except ImportError as error:
         msg = (
-            f"dask_cuda cannot be imported ({error}), and store 'dask-cuda' is its; "
+            f"dask_cuda cannot be imported ({error}), and it starts workers on GPUs; "
             'install it with: pip install "dask-mlsched[cuda13]"'
         )
         raise MissingDependencyError(msg) from error
-    limit = conditions.device_memory_limit
+    pool: dict[str, Any] = {}
+    if importlib.util.find_spec("rmm") is not None:
+        pool = {"rmm_async": True, "rmm_allocator_external_lib_list": [CUPY]}
     with LocalCUDACluster(
         n_workers=conditions.workers,
         threads_per_worker=conditions.threads_per_worker,
-        device_memory_limit=limit,
-        data=(DeviceHostFile, {"device_memory_limit": limit}),
+        data=(
+            DeviceStore if ours else DeviceHostFile,
+            {"device_memory_limit": conditions.device_memory_limit},
+        ),
+        **pool,
         **_quiet(),
     ) as cluster:
         yield cluster
@@ -160,14 +172,16 @@ def _quiet() -> dict[str, Any]:
     }
 
 
-#: By name. A further store is one more line here, and `peek` if it has no method of that name.
+#: By name. A further store is one more line here, and a branch in `peek`.
 STORES: Mapping[str, Store] = {
     store.name: store
     for store in (
         Store(HOST_FILE, "an emulated device with a store like dask-cuda's", emulated, True),
+        Store("device", "an emulated device with ours", partial(emulated, store="device"), True),
         # Such a worker counts as one of two tiers from its first eviction on, unless told.
         Store("disk", "host memory over disk", spilling, scope="all", on_disk=True),
         Store("dask-cuda", "a GPU with dask-cuda's store", cuda, library=CUPY),
+        Store("cuda", "a GPU with ours", partial(cuda, ours=True), library=CUPY),
     )
 }
 
@@ -186,14 +200,6 @@ def find_store(name: str) -> Store:
     return STORES[name]
 
 
-@runtime_checkable
-class Peekable(Protocol):
-    """A store that shows a value without moving anything."""
-
-    def peek(self, key: Key) -> object:
-        """Return a value; KeyError if there is none."""
-
-
 def peek(data: MutableMapping[Key, object], keys: Sequence[Key]) -> dict[Key, Any]:
     """Return those of `keys` that a worker's store has, without moving anything between its tiers.
 
@@ -203,8 +209,10 @@ def peek(data: MutableMapping[Key, object], keys: Sequence[Key]) -> dict[Key, An
 
 
 def _peek(data: MutableMapping[Key, object], key: Key) -> object:
-    if isinstance(data, Peekable):
-        return data.peek(key)
+    if isinstance(data, DeviceStore):
+        value = data.peek(key)
+        # On the host, what a GPU's copy is made of: put together on the GPU, beside the store.
+        return data.device.to_device(value)[0] if isinstance(value, PinnedCopy) else value
     if isinstance(data, EmulatedHostFile):
         tiers = (data.others, data.device, data.host)
         return next(tier[key] for tier in tiers if key in tier)

@@ -90,6 +90,7 @@ SCHEMA: dict[str, Any] = _object(
                                 "load_seconds": _SECONDS,
                                 "evict_seconds": _SECONDS,
                                 "callback_errors": _COUNT,
+                                "loads_ahead": _COUNT,
                                 "compute_seconds": _SECONDS,
                                 "decisions": _COUNT,
                                 "holds": _COUNT,

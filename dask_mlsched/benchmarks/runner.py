@@ -246,6 +246,7 @@ def _sum(statistics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         "bytes_evicted",
         "load_seconds",
         "evict_seconds",
+        "loads_ahead",
         "callback_errors",
     )
     statistics = list(statistics)

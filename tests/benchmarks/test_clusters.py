@@ -22,6 +22,9 @@ from dask_mlsched.benchmarks.optional import MissingDependencyError
 from dask_mlsched.benchmarks.problem import Problem
 from dask_mlsched.benchmarks.runner import run_arm
 from dask_mlsched.benchmarks.workloads import find
+from dask_mlsched.extension.device_store import DeviceStore
+from dask_mlsched.extension.devices import EmulatedDevice
+from dask_mlsched.extension.devices.cuda import PinnedCopy
 from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
 from dask_mlsched.extension.moves import Move
 from dask_mlsched.extension.worker_plugin import (
@@ -56,7 +59,9 @@ def look(dask_worker: Worker, keys: list[str]) -> tuple[dict[str, float], list[s
 
 
 def test_a_store_that_does_not_exist_is_named_with_those_that_do():
-    with pytest.raises(ValueError, match=r"'tape'.*host-file, disk, dask-cuda") as info:
+    with pytest.raises(
+        ValueError, match=r"'tape'.*host-file, device, disk, dask-cuda, cuda"
+    ) as info:
         find_store("tape")
     assert "\n" not in str(info.value)
 
@@ -69,12 +74,13 @@ def test_what_a_store_needs_is_asked_for_before_a_run(tmp_path: Path):
 
 def test_without_dask_cuda_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "dask_cuda", None)
-    with (
-        pytest.raises(MissingDependencyError, match="'dask-cuda' is its; install it with") as info,
-        find_store("dask-cuda").start(conditions()),
-    ):
-        pass
-    assert "\n" not in str(info.value)
+    for name in ("dask-cuda", "cuda"):
+        with (
+            pytest.raises(MissingDependencyError, match="on GPUs; install it with: pip") as info,
+            find_store(name).start(conditions()),
+        ):
+            pass
+        assert "\n" not in str(info.value)
 
 
 def test_looking_at_an_emulated_device_moves_nothing():
@@ -91,12 +97,47 @@ def test_looking_at_an_emulated_device_moves_nothing():
     assert (list(store.device), store.statistics.loads) == (resident, 0)
 
 
-def test_a_store_that_can_be_looked_at_is_asked():
-    class Store(dict[Any, Any]):
-        def peek(self, key: str) -> str:
-            return f"{key}, unmoved"
+def test_looking_at_our_own_store_moves_nothing():
+    device = EmulatedDevice(1e10, 1e-6)
+    store = DeviceStore(device_memory_limit=LIMIT, device=device, loads_ahead=False)
+    for number in range(6):
+        store[f"a{number}"] = make(number)
+    store["text"] = "x"
+    before = store.resident(), store.statistics.as_dict()
+    found = peek(store, [*(f"a{number}" for number in range(6)), "text", "none"])
+    assert {key: value[0] for key, value in found.items()} == {
+        **{f"a{number}": number for number in range(6)},
+        "text": "x",
+    }
+    assert (store.resident(), store.statistics.as_dict()) == before
 
-    assert peek(Store(a=1), ["a", "b"]) == {"a": "a, unmoved"}
+
+def test_what_our_own_store_keeps_of_a_gpus_array_is_put_together():
+    class Gpu(EmulatedDevice):
+        """Keeps on the host what CudaDevice does."""
+
+        def to_host(self, value: Any) -> Any:
+            copy, seconds = super().to_host(value)
+            return PinnedCopy({}, [copy], [True]), seconds
+
+        def to_device(self, copy: Any) -> Any:
+            return super().to_device(copy.frames[0])
+
+    store = DeviceStore(device_memory_limit=LIMIT, device=Gpu(1e10, 1e-6), loads_ahead=False)
+    for number in range(6):
+        store[f"a{number}"] = make(number)
+    (found,) = peek(store, ["a0"]).values()
+    assert (found == make(0)).all()
+
+
+@pytest.mark.integration
+def test_our_own_store_is_compared_with_that_of_dask_cuda(problem: Problem):
+    contenders = [contender("stock"), contender("greedy", "device")]
+    limits = conditions(device_memory_limit=problem.device_memory_limit(3))
+    compared = compare(problem, limits, contenders, repeats=1)
+    assert compared.results_equal
+    (worker,) = compared.arms[1].status["workers"].values()
+    assert worker["kind"] == "device-store"
 
 
 @pytest.fixture

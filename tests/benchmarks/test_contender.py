@@ -34,7 +34,7 @@ def test_what_is_written_is_read_again(store):
 
 @pytest.mark.parametrize("text", ["greedy@", "greedy@tape", "greedy@disk@disk"])
 def test_a_store_that_does_not_exist_is_named_with_those_that_do(text):
-    with pytest.raises(ValueError, match=r"unknown store '.*'.*host-file, disk"):
+    with pytest.raises(ValueError, match=r"unknown store '.*'.*host-file, device, disk"):
         contender(text)
 
 
