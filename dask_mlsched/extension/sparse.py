@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from dask_mlsched.extension.collection_sizes import register_collections
 from dask_mlsched.extension.sparse_sizes import (
     sizeof_buffers,
     sizeof_lil,
@@ -36,6 +37,7 @@ def register() -> None:
     from dask.sizeof import sizeof
 
     register_sizeof(sizeof)
+    register_collections(sizeof)
     register_serialization()
     _register_device_objects()
 

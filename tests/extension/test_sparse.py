@@ -236,6 +236,7 @@ def test_cupyx_without_arrays_is_fine(cupyx: None) -> None:
 
 
 def test_cupyx_is_looked_for_only_when_it_is_used(monkeypatch: Any) -> None:
+    monkeypatch.delitem(sys.modules, "cupyx.scipy.sparse", raising=False)
     monkeypatch.setitem(sys.modules, "cupyx", None)  # importing it would raise
     registry = Dispatch("sizeof")
     registry.register(object, lambda _: 56)
