@@ -45,7 +45,7 @@ run_pytest() {
 with_coverage() {
     local status=0
     use_environment newest
-    run_pytest "$python" -m coverage run -m pytest -m 'not dask_cuda' || status=$?
+    run_pytest "$python" -m coverage run -m pytest -m 'not dask_cuda and not gpu' || status=$?
     "$python" -m coverage report
     return "$status"
 }
@@ -82,7 +82,7 @@ case "${1:-}" in
     use_environment newest
     # On all processors: nothing in this tier starts a cluster or looks at a clock.
     run_pytest "$python" -m pytest -n auto --dist worksteal \
-        -m 'not slow and not integration and not dask_cuda'
+        -m 'not slow and not integration and not dask_cuda and not gpu'
     ;;
 *)
     use_environment newest

@@ -30,7 +30,12 @@ def test_the_configuration_reference_lists_every_setting_with_its_default() -> N
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", *(f"docs/{name}.md" for name in ("theory", "configuration", "spilling"))]
+    "page",
+    [
+        "README.md",
+        "ci/GPU.md",
+        *(f"docs/{name}.md" for name in ("theory", "configuration", "spilling")),
+    ],
 )
 def test_links_lead_to_files(page: str) -> None:
     path = REPOSITORY / page
@@ -39,6 +44,6 @@ def test_links_lead_to_files(page: str) -> None:
 
 
 def test_scripts_named_in_the_readme_exist_and_can_be_run() -> None:
-    scripts = set(re.findall(r"\bci/[a-z]+\.sh\b", (REPOSITORY / "README.md").read_text()))
+    scripts = set(re.findall(r"\bci/[a-z_]+\.sh\b", (REPOSITORY / "README.md").read_text()))
     assert scripts >= {"ci/demo.sh", "ci/test.sh"}
     assert [name for name in scripts if not (REPOSITORY / name).stat().st_mode & 0o100] == []

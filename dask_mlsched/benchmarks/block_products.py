@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -213,7 +214,7 @@ def _problem(
     b: BlockMatrix,
 ) -> Problem:
     steps = chains(a, b)
-    results = _product(a, b, steps)
+    results = product(a, b, steps, random_tile, a.dtype)
     c_bytes = sum(a.itemsize * a.rows[i] * b.columns[j] for i, j in steps)
 
     def check(tiles: Mapping[Key, Tile]) -> bool:
@@ -232,16 +233,21 @@ def _problem(
     )
 
 
-def _product(
-    a: BlockMatrix, b: BlockMatrix, steps: Mapping[Place, Sequence[int]]
+def product(
+    a: BlockMatrix,
+    b: BlockMatrix,
+    steps: Mapping[Place, Sequence[int]],
+    make: Callable[..., Any],
+    *more: Any,
 ) -> dict[Place, Collection]:
-    make, first, following = (delayed(f) for f in (random_tile, multiply, multiply_add))
+    """Return the tiles of A·B; `make` gets a tile's seed, its shape and `more`."""
+    maker, first, following = (delayed(f) for f in (make, multiply, multiply_add))
     a_tiles, b_tiles = (
         {
-            place: make(
+            place: maker(
                 (*matrix.seed, *place),
                 matrix.shape(place),
-                matrix.dtype,
+                *more,
                 dask_key_name=f"{matrix.label}-{place[0]}-{place[1]}",
             )
             for place in matrix.places
