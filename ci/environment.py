@@ -30,6 +30,8 @@ ENVIRONMENTS = {
         "dask==2026.7.1",
         "distributed==2026.7.1",
         "dask-cuda[cu13]==26.10.0",
+        # Its classes are there without a GPU, its arrays are not.
+        "cupy-cuda13x==14.2.*",
     ],
 }
 

@@ -4,4 +4,5 @@
 # shellcheck source=gpu_environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/gpu_environment.sh"
 use_gpu_environment
-exec "$python" -m pytest -m gpu "$@"
+# Not of all folders: others import what only the tests without a GPU need.
+exec "$python" -m pytest tests/gpu tests/extension/test_cupy_classes.py "$@"

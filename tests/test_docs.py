@@ -29,14 +29,14 @@ def test_the_configuration_reference_lists_every_setting_with_its_default() -> N
     assert dict(listed) == dict(flat(SETTINGS))
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        "README.md",
-        "ci/GPU.md",
-        *(f"docs/{name}.md" for name in ("theory", "configuration", "spilling")),
-    ],
-)
+PAGES = [
+    "README.md",
+    "ci/GPU.md",
+    *(f"docs/{name}.md" for name in ("theory", "configuration", "spilling")),
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_to_files(page: str) -> None:
     path = REPOSITORY / page
     targets = re.findall(r"\]\(([^)#:]+)\)", path.read_text())

@@ -15,6 +15,8 @@ from dask.sizeof import sizeof
 from dask_mlsched.extension import sparse
 from dask_mlsched.extension.devices.cuda import CudaDevice
 
+pytestmark = pytest.mark.dask_cuda  # the environment that has CuPy, too
+
 pytest.importorskip("cupy", reason="CuPy is not installed")
 classes: Any = pytest.importorskip("cupyx.scipy.sparse", reason="CuPy is not installed")
 

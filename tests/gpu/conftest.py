@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ours = [item for item in items if item.path.is_relative_to(HERE)]
     if not ours:
         return
-    reason = _missing()
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # CuPy warns of what it does not find at once
+        reason = _missing()
     for item in ours:
         item.add_marker(pytest.mark.gpu)
         # dask-cuda's processes end without closing their sockets.
