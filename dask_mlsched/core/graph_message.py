@@ -24,8 +24,8 @@ from dask_mlsched.core.network import InvalidNetworkError, Network, check
 from dask_mlsched.core.topology import transposed
 
 #: What the specialist may come to: Dask alone; an order, greedy with and without HOLD and the
-#: generalist, each as a network of the controller's that is shown Dask's order, that of packages
-#: or that of cubes (see `guides`); and what a search found.
+#: generalist, each as a network of the controller's that is shown Dask's order, that of packages,
+#: or one of those usual for products (see `guides`); and what a search found.
 Arm: TypeAlias = Literal[
     "stock",
     "order",
@@ -38,6 +38,12 @@ Arm: TypeAlias = Literal[
     "cubes",
     "cubes-greedy",
     "cubes-generalist",
+    "rows",
+    "rows-greedy",
+    "rows-generalist",
+    "columns",
+    "columns-greedy",
+    "columns-generalist",
     "searched",
 ]
 ARMS: Final[tuple[Arm, ...]] = get_args(Arm)

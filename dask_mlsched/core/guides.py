@@ -6,6 +6,7 @@ follow it, or leave it where residency says otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,7 +16,7 @@ from dask_mlsched.core.dag import Dag, Integers
 from dask_mlsched.core.events import Priority
 from dask_mlsched.core.planners.cubes import cubes, follow_sources
 from dask_mlsched.core.planners.packages import pack
-from dask_mlsched.core.planners.products import NotAProductError, find_products
+from dask_mlsched.core.planners.products import NotAProductError, Products, find_products
 
 
 def packed(dag: Dag, order: Integers, limit: float) -> Integers:
@@ -40,11 +41,15 @@ def packed(dag: Dag, order: Integers, limit: float) -> Integers:
     return _places(dag, pack(tasks, arrays, nbytes, limit))
 
 
-def in_cubes(dag: Dag, order: Integers, limit: float) -> Integers | None:
-    """Put a block product into cubes that fit the device: Herault's plan, see `cubes`.
+def of_product(dag: Dag, order: Integers, limit: float) -> dict[str, Integers]:
+    """Put a block product into the orders that are usual for one.
 
-    What sums products stands first, since it makes room; then the cubes, and in each the products
-    before what makes their arrays.
+    - ``cubes``: those that fit the device, one after the other: Herault's plan, see `cubes`;
+    - ``rows`` and ``columns``: one row of the result after the other, or column: the whole of one
+      operand is used again for each, and nothing of the other one stays.
+
+    What sums products stands first, since it makes room; then the products of a cube, a row or a
+    column before what makes their arrays.
 
     Parameters
     ----------
@@ -53,25 +58,42 @@ def in_cubes(dag: Dag, order: Integers, limit: float) -> Integers | None:
 
     Returns
     -------
-    Integers or None
-        [n] the place of each task, those of given arrays first; None if it is no block product.
+    dict
+        name -> [n] the place of each task, those of given arrays first. Empty if it is no block
+        product.
     """
     edges = _Edges.of(dag, order)
     tasks = [task for task in range(len(dag)) if not dag.given[task]]
     try:
         products = find_products(edges, tasks)
     except NotAProductError:
-        return None
+        return {}
     in_cube = cubes(products, dict(enumerate(dag.nbytes.tolist())), limit)
-    number = {cube: at for at, cube in enumerate(sorted(set(in_cube.values())))}
-    turn = {task: (number[cube], 0) for task, cube in in_cube.items()}
+    groups: dict[str, Mapping[int, tuple[int, ...]]] = {
+        "cubes": in_cube,
+        "rows": {task: (i, j) for task, (i, j, _) in products.places.items()},
+        "columns": {task: (j, i) for task, (i, j, _) in products.places.items()},
+    }
+    return {name: _in_groups(dag, order, edges, products, of) for name, of in groups.items()}
+
+
+def _in_groups(
+    dag: Dag,
+    order: Integers,
+    edges: _Edges,
+    products: Products,
+    group: Mapping[int, tuple[int, ...]],
+) -> Integers:
+    """Put one group of products after the other, and with each what is made for it first."""
+    number = {each: at for at, each in enumerate(sorted(set(group.values())))}
+    turn = {task: (number[each], 0) for task, each in group.items()}
     follow_sources(turn, products.sources, edges.dependents)
 
     def key(task: int) -> tuple[int, bool, int]:
-        # Whatever is in no cube sums products.
+        # Whatever is in no group sums products.
         return turn.get(task, (-1, 0))[0], task in products.sources, int(order[task])
 
-    return _places(dag, sorted(tasks, key=key))
+    return _places(dag, sorted(np.flatnonzero(~dag.given).tolist(), key=key))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ the guard against losing to Dask: what loses in the simulation is not used.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -34,8 +34,16 @@ STOCK_TASKS: Final = 5_000
 #: For more tasks than this, nothing is packed: that is quadratic, and not compiled.
 PACKED_TASKS: Final = 3_000
 
-#: For more than this, no cubes are looked for.
-CUBED_TASKS: Final = 20_000
+#: For more than this, no product is looked for.
+PRODUCT_TASKS: Final = 20_000
+
+#: By the order that is shown: followed as it is, and where greedy or the generalist is undecided.
+_GUIDED: Final[Mapping[str, tuple[Arm, Arm, Arm]]] = {
+    "packed": ("packed", "packed-greedy", "packed-generalist"),
+    "cubes": ("cubes", "cubes-greedy", "cubes-generalist"),
+    "rows": ("rows", "rows-greedy", "rows-generalist"),
+    "columns": ("columns", "columns-greedy", "columns-generalist"),
+}
 
 #: Runs without a better network after which the search ends.
 PATIENCE: Final = 120
@@ -197,7 +205,9 @@ class _Trial:
         self.run("order", in_order, may_hold=False)
         nothing_moves = self._foretold["order"][1] == 0
         if len(dag) <= STOCK_TASKS:
-            stock = simulate(dag, machine, None, order=order, settings=settings, stock=True)
+            # What Dask sends itself brings no hints, so nothing is loaded ahead for it.
+            alone = replace(machine, overlap=False)
+            stock = simulate(dag, alone, None, order=order, settings=settings, stock=True)
             moved = stock.bytes_loaded + stock.bytes_evicted
             self._note("stock", (stock.makespan, moved), (in_order, False, None))
             nothing_moves = moved == 0
@@ -209,17 +219,17 @@ class _Trial:
         """Run them once more, shown orders that were planned for this DAG."""
         dag, machine, _, order = self._run_on
         limit = math.inf if machine.limit is None else machine.limit
-        in_order, nearest = _linear(start), _linear(start, **_NEAREST)
+        planned: dict[str, Integers] = {}
         if len(dag) <= PACKED_TASKS:
-            packed = guides.packed(dag, order, limit)
-            self.run("packed", in_order, may_hold=False, guide=packed)
-            self.run("packed-greedy", nearest, may_hold=True, guide=packed)
-            self.run("packed-generalist", start, may_hold=True, guide=packed)
-        cubes = guides.in_cubes(dag, order, limit) if len(dag) <= CUBED_TASKS else None
-        if cubes is not None:
-            self.run("cubes", in_order, may_hold=False, guide=cubes)
-            self.run("cubes-greedy", nearest, may_hold=True, guide=cubes)
-            self.run("cubes-generalist", start, may_hold=True, guide=cubes)
+            planned["packed"] = guides.packed(dag, order, limit)
+        if len(dag) <= PRODUCT_TASKS:
+            planned |= guides.of_product(dag, order, limit)
+        in_order, nearest = _linear(start), _linear(start, **_NEAREST)
+        for name, guide in planned.items():
+            alone, greedy, generalist = _GUIDED[name]
+            self.run(alone, in_order, may_hold=False, guide=guide)
+            self.run(greedy, nearest, may_hold=True, guide=guide)
+            self.run(generalist, start, may_hold=True, guide=guide)
 
     def run(
         self, arm: Arm, network: Network, *, may_hold: bool, guide: Integers | None = None

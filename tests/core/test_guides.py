@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -54,19 +56,17 @@ def test_each_task_has_a_place_of_its_own_and_what_is_given_comes_first(
     dag: Dag, seed: int, limit: float
 ) -> None:
     order = np.random.default_rng(seed).permutation(len(dag))
-    cubes = guides.in_cubes(dag, order, limit)
-    for guide in (guides.packed(dag, order, limit), cubes):
-        if guide is not None:
-            assert sorted(guide.tolist()) == list(range(len(dag)))
-            assert sorted(guide[dag.given].tolist()) == list(range(int(dag.given.sum())))
+    made = guides.of_product(dag, order, limit)
+    for guide in (guides.packed(dag, order, limit), *made.values()):
+        assert sorted(guide.tolist()) == list(range(len(dag)))
+        assert sorted(guide[dag.given].tolist()) == list(range(int(dag.given.sum())))
 
 
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_following_the_cubes_moves_what_the_active_set_moves(name: str) -> None:
     dag = PRODUCTS[name]()
     order, on = dask_order(dag), machine(dag)
-    guide = guides.in_cubes(dag, order, on.limit or math.inf)
-    assert guide is not None
+    guide = guides.of_product(dag, order, on.limit or math.inf)["cubes"]
     policy = policies.make("active-set", random.Random(0))
     plan = simulate(dag, on, policy, order=order, settings=Settings(bandwidth=1e9))
     # Not the same: the planner waits until a cube is done, and estimates sizes at first.
@@ -77,21 +77,62 @@ def test_cubes_and_packages_move_less_than_dask_order_on_a_dense_product() -> No
     dag = gemm(tiles=8, size=32)
     order, limit = dask_order(dag), float(machine(dag).limit or 0)
     in_order = moved(dag, None)
-    assert moved(dag, guides.in_cubes(dag, order, limit)) < 0.6 * in_order
+    assert moved(dag, guides.of_product(dag, order, limit)["cubes"]) < 0.6 * in_order
     assert moved(dag, guides.packed(dag, order, limit)) < 0.8 * in_order
 
 
 def test_a_sum_comes_before_all_products() -> None:
     dag = gemm(tiles=4, size=32, accumulation="tree")
-    guide = guides.in_cubes(dag, dask_order(dag), 1e5)
-    assert guide is not None
     prefixes = np.array(dag.prefixes)[dag.prefix]
-    assert guide[prefixes == "S"].max() < guide[prefixes == "P"].min()
+    for guide in guides.of_product(dag, dask_order(dag), 1e5).values():
+        assert guide[prefixes == "S"].max() < guide[prefixes == "P"].min()
 
 
-def test_what_is_no_product_has_no_cubes() -> None:
+@pytest.mark.parametrize(("name", "along"), [("rows", 0), ("columns", 1)])
+def test_a_row_or_a_column_of_the_result_is_done_before_the_next(name: str, along: int) -> None:
+    dag = block_sparse(seed=2, tiles=8, smallest=16, largest=48, density=0.4)
+    guide = guides.of_product(dag, dask_order(dag), 1e5)[name]
+    lines = [
+        int(dag.keys[task].split("-")[1 + along])
+        for task in np.argsort(guide)
+        if dag.keys[task].startswith("C")
+    ]
+    changes = [here for before, here in pairwise([None, *lines]) if here != before]
+    assert len(changes) == len(set(changes)) > 4
+
+
+@pytest.mark.parametrize("name", ["rows", "columns"])
+def test_what_a_line_needs_is_made_for_it_and_not_before_the_one_above(name: str) -> None:
+    dag = block_sparse(seed=2, tiles=8, smallest=16, largest=48, density=0.4)
+    guide = guides.of_product(dag, dask_order(dag), 1e5)[name]
+    products = [task for task in range(len(dag)) if dag.keys[task].startswith("C")]
+    first = min(products, key=guide.__getitem__)
+    made = [task for task in range(len(dag)) if guide[task] <= guide[first] + 2]
+    assert set(dag.dependencies(first).tolist()) <= set(made)
+    last = max(products, key=guide.__getitem__)
+    assert guide[last] > len(dag) - 6
+
+
+def test_lines_move_least_where_one_operand_fits_and_results_leave_first() -> None:
+    dag = block_sparse(seed=0, tiles=12, smallest=32, largest=64, density=0.3)
+    order = dask_order(dag)
+    on = replace(machine(dag, 2.5), keep_clean=True)
+    settings = Settings(bandwidth=1e9, keep_clean=True, eviction="next-use")
+
+    def moved_by(guide: Integers) -> int:
+        run = Rollout(dag, on, settings, order, FLAT, guide=guide, may_hold=False)
+        return run.run().bytes_moved
+
+    by = {
+        name: moved_by(guide)
+        for name, guide in guides.of_product(dag, order, float(on.limit or 0)).items()
+    }
+    assert min(by["rows"], by["columns"]) < by["cubes"]
+
+
+def test_what_is_no_product_has_none_of_its_orders() -> None:
     dag = cholesky(tiles=5, size=16)
-    assert guides.in_cubes(dag, dask_order(dag), 1e6) is None
+    assert guides.of_product(dag, dask_order(dag), 1e6) == {}
 
 
 def test_tasks_that_share_an_array_are_packed_together() -> None:
