@@ -133,18 +133,6 @@ class Config:
             raise ConfigError(msg)
         return config
 
-    def eviction_rule(self, *, keep_clean: bool) -> str:
-        """Return the name of the rule by which arrays leave the fast tier.
-
-        Parameters
-        ----------
-        keep_clean
-            Whether the workers' stores drop an array for free of which they have a copy below.
-        """
-        if self.eviction != "auto":
-            return self.eviction
-        return "next-use" if keep_clean else "lru"
-
 
 def check_overrides(**overrides: Any) -> None:
     """Check keywords for `Config.read` without reading anything.

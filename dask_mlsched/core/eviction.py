@@ -29,6 +29,10 @@ LOOKED_AT: Final = 64
 _NEVER: Final[Priority] = (-math.inf,)
 _NOW: Final[Priority] = (math.inf,)
 
+# By name, and not by attribute: they are compared with for each reader of each array.
+_COMPUTED: Final = TaskState.COMPUTED
+_UNDER_WAY: Final = (TaskState.SENT, TaskState.RUNNING)
+
 
 @runtime_checkable
 class Planned(Protocol):
@@ -195,17 +199,23 @@ def next_reader(graph: TaskGraph, array: int) -> tuple[float, Priority]:
 
     The place is minus the reader's priority: of two uses that are as near, the larger is earlier.
     """
-    nearest, place = 0.0, _NEVER
+    # Priorities are compared as they are: to negate each would take most of the time.
+    states, unfinished, priorities = graph.state, graph.unfinished, graph.priority
+    fewest, earliest = math.inf, _NEVER
     for task in islice(graph.dependents[array], LOOKED_AT):
-        state = graph.state[task]
-        if state in (TaskState.SENT, TaskState.RUNNING):
+        state = states[task]
+        if state == _COMPUTED:
+            continue
+        if state in _UNDER_WAY:
             return 1.0, _NOW
-        if graph.will_read(task):
-            near = 1.0 / (1 + graph.unfinished[task])
-            if near >= nearest:
-                negative = tuple(-part for part in graph.priority[task])
-                nearest, place = max((nearest, place), (near, negative))
-    return nearest, place
+        waits_for = unfinished[task]
+        if waits_for <= fewest and graph.will_read(task):
+            priority = priorities[task]
+            if waits_for < fewest or priority < earliest:
+                fewest, earliest = waits_for, priority
+    if fewest == math.inf:
+        return 0.0, _NEVER
+    return 1.0 / (1 + fewest), tuple(-part for part in earliest)
 
 
 class Belady:

@@ -141,7 +141,7 @@ class Management:
             hold_limit=config.hold_limit,
             time_budget=config.time_budget,
             failures=config.failures,
-            eviction=config.eviction_rule(keep_clean=keep_clean),
+            eviction=config.eviction,
             seed=config.seed,
             keep_clean=keep_clean,
             overlap=overlap,
