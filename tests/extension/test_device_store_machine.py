@@ -47,6 +47,8 @@ ARRAYS = st.builds(
 )
 # Of other text than ASCII, Python counts more once it was encoded.
 OBJECTS = st.one_of(st.integers(), st.text("abc", max_size=3), st.just("long" * 100))
+#: None for the one that is being copied.
+ANY_OR_MOVING = st.none() | KEYS
 DIRECTIONS: st.SearchStrategy[Direction] = st.sampled_from(("load", "evict"))
 ERRORS = st.sampled_from((MemoryError, OSError, RuntimeError, KeyError))
 
@@ -193,36 +195,44 @@ class DeviceStoreMachine(RuleBasedStateMachine):
 
         self.device.plans[direction] += [plan] * times
 
-    @rule(direction=DIRECTIONS, key=KEYS)
-    def delete_meanwhile(self, direction: Direction, key: str) -> None:
+    @rule(direction=DIRECTIONS, key=ANY_OR_MOVING)
+    def delete_meanwhile(self, direction: Direction, key: str | None) -> None:
         def plan() -> None:
-            if key in self.values and key != self.inserting:
+            found = key or self.moving()
+            if found in self.values and found != self.inserting:
                 self.troubles += 1
-                del self.store[key]
-                del self.values[key]
+                del self.store[found]
+                del self.values[found]
 
         self.device.plans[direction].append(plan)
 
-    @rule(direction=DIRECTIONS, key=KEYS)
-    def read_meanwhile(self, direction: Direction, key: str) -> None:
+    @rule(direction=DIRECTIONS, key=ANY_OR_MOVING)
+    def read_meanwhile(self, direction: Direction, key: str | None) -> None:
         def plan() -> None:
+            found = key or self.moving()
             # Any other would be a copy within a copy, of which one may have to wait for the other.
-            if key in self.store.arrays.books.arrays:
+            if found in self.store.arrays.books.arrays:
                 self.troubles += 1
-                value = self.store[key]
-                assert key == self.inserting or same(value, self.values[key])
+                value = self.store[found]
+                assert found == self.inserting or same(value, self.values[found])
 
         self.device.plans[direction].append(plan)
 
-    @rule(direction=DIRECTIONS, key=KEYS, value=OBJECTS)
-    def replace_meanwhile(self, direction: Direction, key: str, value: Any) -> None:
+    @rule(direction=DIRECTIONS, key=ANY_OR_MOVING, value=OBJECTS)
+    def replace_meanwhile(self, direction: Direction, key: str | None, value: Any) -> None:
         def plan() -> None:
-            if key in self.values and key != self.inserting:
+            found = key or self.moving()
+            if found in self.values and found != self.inserting:
                 self.troubles += 1
-                self.store[key] = value
-                self.values[key] = value
+                self.store[found] = value
+                self.values[found] = value
 
         self.device.plans[direction].append(plan)
+
+    def moving(self) -> Any:
+        """The key of an array that is being copied, of which there is one."""
+        arrays = self.store.arrays._arrays.values()
+        return next((array.key for array in arrays if array.moving), None)
 
     @rule(direction=DIRECTIONS, reads=SOME_KEYS)
     def begin_meanwhile(self, direction: Direction, reads: list[str]) -> None:
