@@ -35,7 +35,7 @@ from store_books import check, check_counts, files_of
 LIMIT = 400
 HOST_LIMIT = 300
 KEYS = st.sampled_from("abcdefgh")
-SOME_KEYS = st.lists(KEYS, max_size=4)
+SOME_KEYS = st.lists(KEYS, min_size=1, max_size=5)
 #: From nothing to more than the device holds; contents differ, so that a mixed-up key shows.
 ARRAYS = st.builds(
     lambda n, first, refusing: np.arange(first, first + n, dtype="f8").view(
@@ -76,8 +76,14 @@ class Queue(Executor):
 class DeviceStoreMachine(RuleBasedStateMachine):
     tasks = Bundle("tasks")
 
-    @initialize(host_limit=st.sampled_from((None, HOST_LIMIT)), keep_clean=st.booleans())
-    def begin_with(self, host_limit: int | None, keep_clean: bool) -> None:
+    @initialize(
+        host_limit=st.sampled_from((None, HOST_LIMIT)),
+        keep_clean=st.booleans(),
+        values=st.dictionaries(KEYS, ARRAYS, min_size=4),
+    )
+    def begin_with(
+        self, host_limit: int | None, keep_clean: bool, values: dict[str, np.ndarray]
+    ) -> None:
         self.device = FakeDevice()
         self.queue = Queue()
         self.store = DeviceStore(
@@ -96,6 +102,9 @@ class DeviceStoreMachine(RuleBasedStateMachine):
         #: What has gone wrong, or come between, on purpose.
         self.troubles = 0
         self.inserting: str | None = None
+        # So that there is something to move from the first step on.
+        for key, value in values.items():
+            self.insert_array(key, value)
 
     # Values
 
@@ -113,8 +122,12 @@ class DeviceStoreMachine(RuleBasedStateMachine):
             self.store[key] = value
         self.values[key] = value
 
-    @rule(key=KEYS)
-    def read(self, key: str) -> None:
+    @rule(keys=SOME_KEYS)
+    def read(self, keys: list[str]) -> None:
+        for key in keys:
+            self.read_one(key)
+
+    def read_one(self, key: str) -> None:
         if key not in self.values:
             with pytest.raises(KeyError):
                 self.store[key]
@@ -138,8 +151,12 @@ class DeviceStoreMachine(RuleBasedStateMachine):
                 with pytest.raises(KeyError):
                     del self.store[key]
 
-    @rule(key=KEYS)
-    def evict(self, key: str) -> None:
+    @rule(keys=SOME_KEYS)
+    def evict(self, keys: list[str]) -> None:
+        for key in keys:
+            self.evict_one(key)
+
+    def evict_one(self, key: str) -> None:
         books = self.store.arrays.books
         may = key in books.arrays and not books.used[key] and not books.soon[key]
         troubles = self.troubles
@@ -171,89 +188,79 @@ class DeviceStoreMachine(RuleBasedStateMachine):
         self.store.unexpect(task)
 
     @rule()
-    def forget_tasks(self) -> None:
-        self.store.forget_tasks()
-
-    @rule()
     def work_beside(self) -> None:
-        if not self.queue.waiting:
-            return
-        work = self.queue.waiting.popleft()
         books = self.store.arrays.books
-        over, troubles = books.excess(), self.troubles
-        work()
-        # Loads ahead stay within the limit; making room leaves only what is in use beyond it.
-        assert books.excess() <= max(0, over) or self.troubles > troubles
+        while self.queue.waiting:
+            work = self.queue.waiting.popleft()
+            over, troubles = books.excess(), self.troubles
+            work()
+            # Loads ahead stay within the limit; to make room leaves what is in use beyond it.
+            assert books.excess() <= max(0, over) or self.troubles > troubles
 
     # Troubles
 
-    @rule(direction=DIRECTIONS, error=ERRORS, times=st.integers(1, 2))
-    def fail(self, direction: Direction, error: type[Exception], times: int) -> None:
+    @rule(direction=DIRECTIONS, error=ERRORS, times=st.integers(1, 2), keys=SOME_KEYS)
+    def fail(
+        self, direction: Direction, error: type[Exception], times: int, keys: list[str]
+    ) -> None:
         def plan() -> None:
             self.troubles += 1
             raise error("on purpose")
 
-        self.device.plans[direction] += [plan] * times
+        self.copy(direction, keys, [plan] * times)
 
-    @rule(direction=DIRECTIONS, key=ANY_OR_MOVING)
-    def delete_meanwhile(self, direction: Direction, key: str | None) -> None:
-        def plan() -> None:
-            found = key or self.moving()
-            if found in self.values and found != self.inserting:
-                self.troubles += 1
-                del self.store[found]
-                del self.values[found]
+    @rule(
+        direction=DIRECTIONS,
+        what=st.sampled_from(("delete", "read", "replace", "begin")),
+        key=ANY_OR_MOVING,
+        keys=SOME_KEYS,
+    )
+    def meet(self, direction: Direction, what: str, key: str | None, keys: list[str]) -> None:
+        self.copy(direction, keys, [lambda: self.meanwhile(what, key or self.moving())])
 
-        self.device.plans[direction].append(plan)
-
-    @rule(direction=DIRECTIONS, key=ANY_OR_MOVING)
-    def read_meanwhile(self, direction: Direction, key: str | None) -> None:
-        def plan() -> None:
-            found = key or self.moving()
-            # Any other would be a copy within a copy, of which one may have to wait for the other.
-            if found in self.store.arrays.books.arrays:
-                self.troubles += 1
-                value = self.store[found]
-                assert found == self.inserting or same(value, self.values[found])
-
-        self.device.plans[direction].append(plan)
-
-    @rule(direction=DIRECTIONS, key=ANY_OR_MOVING, value=OBJECTS)
-    def replace_meanwhile(self, direction: Direction, key: str | None, value: Any) -> None:
-        def plan() -> None:
-            found = key or self.moving()
-            if found in self.values and found != self.inserting:
-                self.troubles += 1
-                self.store[found] = value
-                self.values[found] = value
-
-        self.device.plans[direction].append(plan)
+    def copy(
+        self, direction: Direction, keys: list[str], plans: list[Callable[[], object]]
+    ) -> None:
+        """Have some arrays copied in this direction, and others, as it comes."""
+        self.insert_array(keys[0], np.arange(float(self.troubles), self.troubles + 10.0))
+        if direction == "evict":
+            self.device.plans[direction] += plans
+            self.evict(keys)
+        else:
+            self.evict(keys)
+            self.device.plans[direction] += plans
+            self.read(keys)
 
     def moving(self) -> Any:
         """The key of an array that is being copied, of which there is one."""
         arrays = self.store.arrays._arrays.values()
         return next((array.key for array in arrays if array.moving), None)
 
-    @rule(direction=DIRECTIONS, reads=SOME_KEYS)
-    def begin_meanwhile(self, direction: Direction, reads: list[str]) -> None:
-        def plan() -> None:
-            self.troubles += 1
-            self.store.begin("meanwhile", reads, "abc")
-
-        self.device.plans[direction].append(plan)
+    def meanwhile(self, what: str, key: str) -> None:
+        """What another thread may do in the middle of a copy, without waiting for it."""
+        self.troubles += 1
+        if what == "read" and key in self.store.arrays.books.arrays:
+            value = self.store[key]
+            assert key == self.inserting or same(value, self.values[key])
+        elif what == "begin":
+            self.store.begin("meanwhile", [key], "abc")
+        elif key in self.values and key != self.inserting:
+            if what == "delete":
+                del self.store[key]
+                del self.values[key]
+            elif what == "replace":
+                self.store[key] = self.values[key] = "another"
 
     @rule(unwritable=st.booleans(), unreadable=st.booleans())
     def change_the_disk(self, unwritable: bool, unreadable: bool) -> None:
         if self.disk is not None:
             self.disk.unwritable, self.disk.unreadable = unwritable, unreadable
 
-    @rule()
     def all_is_well_again(self) -> None:
         for plans in self.device.plans.values():
             plans.clear()
         self.change_the_disk(unwritable=False, unreadable=False)
-        while self.queue.waiting:
-            self.work_beside()
+        self.work_beside()
         for key, value in self.values.items():
             assert same(self.store[key], value)
 
