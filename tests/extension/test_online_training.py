@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,10 @@ from dask_mlsched.core.trace_codec import decode
 from dask_mlsched.core.training_message import RUN_SUFFIX, RUNS
 from dask_mlsched.extension import episodes, online_training
 from dask_mlsched.extension.episodes import LEAST_TASKS
+from dask_mlsched.extension.online_training import OnlineTraining
 from dask_mlsched.extension.policy_source import load_policy
+from dask_mlsched.extension.recording import Ended
+from dask_mlsched.extension.spool import Spool
 from learning_process import accepted, command
 from live_scheduler import (
     cluster_test,
@@ -381,29 +386,39 @@ async def test_a_folder_is_asked_for_before_anything_is_installed(c, s, a, b):
 
 
 @cluster_test(timeout=110)
-async def test_the_event_loop_does_not_wait(c, s, a, b, tmp_path):
-    longest = 0.0
-    watching = True
+async def test_the_event_loop_does_not_wait(c, s, a, b, tmp_path, monkeypatch):
+    begun, may_end = threading.Event(), threading.Event()
+    threads: list[int] = []
+    add, take = Spool.add, OnlineTraining.take
 
-    async def watch() -> None:
-        nonlocal longest
-        while watching:
-            before = time.perf_counter()
-            await asyncio.sleep(0)
-            longest = max(longest, time.perf_counter() - before)
+    def held(spool: Spool, run: bytes) -> int:
+        threads.append(threading.get_ident())
+        begun.set()
+        assert may_end.wait(60)
+        return add(spool, run)
 
+    def watched(training: OnlineTraining, ended: Ended, *, at_once: bool) -> None:
+        def read() -> bytes:
+            threads.append(threading.get_ident())
+            return ended.read()
+
+        take(training, dataclasses.replace(ended, read=read), at_once=at_once)
+
+    monkeypatch.setattr(Spool, "add", held)
+    monkeypatch.setattr(OnlineTraining, "take", watched)
     async with installed(c, s, **learning(tmp_path)) as (_, plugin):
-        kept = c.map(inc, range(1_000), pure=False)
+        kept = c.map(inc, range(2 * LEAST_TASKS), pure=False)
         await c.gather(kept)
         assert plugin.recording.begun
-        watcher = asyncio.ensure_future(watch())
+        await until(begun.is_set)
+        # While it is written, the loop serves: this goes through it several times.
+        assert await c.submit(inc, 1, pure=False) == 2
+        assert told(plugin)["runs"]["spooled"] == 0
+        may_end.set()
         await until(lambda: told(plugin)["runs"]["spooled"])
-        assert plugin.recording.begun == 0
-        # No longer: it would take all the time that the process has.
-        watching = False
-        await watcher
-    # To end a run means to look at all tasks that are left, here with all checks of Dask's.
-    assert longest < 0.25
+    # One trace was read, and one file written.
+    assert len(threads) == 2
+    assert threading.get_ident() not in threads
 
 
 @cluster_test([1])
@@ -428,6 +443,7 @@ def test_neither_the_plugin_nor_what_it_needs_to_have_runs_learned_from_imports_
 
 SCRIPT = """
 import sys
+import threading
 import time
 import dask_mlsched
 from distributed import Client
