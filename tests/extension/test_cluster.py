@@ -10,6 +10,8 @@ import scipy.sparse
 from distributed import Client, LocalCluster, Worker
 
 from dask_mlsched import LocalDeviceCluster
+from dask_mlsched.extension.device_store import DeviceStore
+from dask_mlsched.extension.devices import EmulatedDevice
 from dask_mlsched.extension.emulated_host_file import EmulatedHostFile
 
 pytestmark = pytest.mark.integration
@@ -124,6 +126,45 @@ def test_the_hosts_memory_limit_spills_nothing():
 def test_a_wrong_parameter_is_named_before_anything_starts(parameter: str, value: Any):
     with pytest.raises(ValueError, match=f"^{parameter} is {value!r}; expected"):
         LocalDeviceCluster(**{**DEVICE, parameter: value})
+
+
+def test_an_unknown_store_is_named_before_anything_starts():
+    with pytest.raises(ValueError, match=r"^store is 'disk'; expected 'host-file' or 'device'$"):
+        LocalDeviceCluster(store="disk")  # type: ignore[arg-type]
+
+
+def device_store_of(dask_worker: Worker) -> DeviceStore:
+    store = dask_worker.data
+    assert isinstance(store, DeviceStore)
+    return store
+
+
+def test_our_own_store_gives_the_same_results_in_processes():
+    expected = product(512, 128).compute(scheduler="synchronous")
+    with (
+        LocalDeviceCluster(2, store="device", **DEVICE, **QUIET) as cluster,
+        Client(cluster) as client,
+    ):
+        np.testing.assert_array_equal(product(512, 128).compute(), expected)
+        evicted = client.run(lambda dask_worker: device_store_of(dask_worker).statistics.evictions)
+        assert sum(evicted.values()) > 0
+        limits = client.run(lambda dask_worker: device_store_of(dask_worker).limit)
+        assert set(limits.values()) == {1_000_000}
+
+
+def test_workers_of_one_process_share_neither_store_nor_device():
+    with LocalDeviceCluster(2, store="device", processes=False, **DEVICE, **QUIET) as cluster:
+        stores = [device_store_of(worker) for worker in cluster.workers.values()]
+        devices = [store.device for store in stores]
+        assert devices[0] is not devices[1]
+        engines = []
+        for device in devices:
+            assert isinstance(device, EmulatedDevice)
+            engines.append(device._load)
+        assert {engine.bandwidth for engine in engines} == {1e10}
+        assert {engine.latency for engine in engines} == {1e-6}
+        # Of one engine, one copy would wait for another.
+        assert engines[0].busy is not engines[1].busy
 
 
 def test_a_store_of_someone_elses_is_refused():
