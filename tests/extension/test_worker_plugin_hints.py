@@ -8,13 +8,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 from distributed import Client, Event, Worker, wait
 
+from dask_mlsched.extension import hints
 from dask_mlsched.extension.cluster import LocalDeviceCluster
 from dask_mlsched.extension.device_store import DeviceStore
-from dask_mlsched.extension.worker_plugin import MLWorkerPlugin, worker_statistics
+from dask_mlsched.extension.handle import install
+from dask_mlsched.extension.worker_plugin import TOPIC, MLWorkerPlugin, worker_statistics
 from sample_tasks import added, chunk, fail, fail_until, sum_of_subtasks_after_secede, wait_then
 from store_books import check
 
@@ -73,6 +76,21 @@ def chunks(client: Client, count: int) -> list[Any]:
     return made
 
 
+def expected(client: Client, function: Any, *arguments: Any, **settings: Any) -> Any:
+    """Submit a task whose inputs are to be loaded while it waits for a thread."""
+    with dask.annotate(**{hints.ANNOTATION: [[], True]}):
+        return client.submit(function, *arguments, pure=False, **settings)
+
+
+def loaded_ahead(store: Any) -> None:
+    """Wait until something was, for a task that waits for the one that holds the thread."""
+    for _ in range(1000):
+        if store.statistics.loads > 0:
+            return
+        time.sleep(0.01)
+    raise AssertionError("nothing was loaded while the thread was busy")
+
+
 def used(store: DeviceStore, *futures: Any) -> None:
     """Wait until the store keeps these for a task that runs."""
     keys = {future.key for future in futures}
@@ -90,7 +108,8 @@ def test_what_does_not_fit_gives_the_right_results_and_is_loaded_ahead(
     # They wait for the only thread while others run: what they read is loaded meanwhile.
     event = Event()
     gate = client.submit(wait_then, event.name, pure=False)
-    pairs = [client.submit(added, one, other, pure=False) for one, other in pairwise(sources)]
+    pairs = [expected(client, added, one, other) for one, other in pairwise(sources)]
+    loaded_ahead(store_of(cluster))
     event.set()
     for i, pair in enumerate(pairs):
         np.testing.assert_array_equal(pair.result(), i + i + 1)
@@ -124,7 +143,7 @@ def test_what_a_waiting_task_reads_is_loaded_while_another_runs(
     while not worker_of(cluster).state.executing:
         time.sleep(0.001)
     assert store.arrays.evict(source.key)
-    waiting = client.submit(added, source, pure=False)
+    waiting = expected(client, added, source)
     for _ in range(1000):
         if store.arrays.is_resident(source.key):
             break
@@ -142,7 +161,7 @@ def test_a_cancelled_task_uses_nothing(client: Client, cluster: LocalDeviceClust
     sources = chunks(client, 2)
     event, other = Event(), Event()
     blocking = None if runs else client.submit(wait_then, other.name, pure=False, priority=1)
-    task = client.submit(wait_then, event.name, None, *sources, pure=False)
+    task = expected(client, wait_then, event.name, None, *sources)
     while task.key not in (store._running if runs else store._next):
         time.sleep(0.001)
     task.cancel()
@@ -201,22 +220,49 @@ def test_unregistering_in_the_middle_of_a_task_leaves_nothing_in_use(
     task.result()
 
 
-@pytest.mark.parametrize("store", ["device", "host-file"])
-def test_it_can_be_told_not_to_load_ahead(store: Any):
+def loads_of_a_run(store: Any, **settings: bool) -> dict[str, Any]:
+    """Add up pairs of thirty chunks with both halves of the plugin; return what was counted."""
     with LocalDeviceCluster(1, store=store, **DEVICE, **QUIET) as cluster, Client(cluster) as c:
-        c.register_plugin(MLWorkerPlugin(load_ahead=False))
+        handle = install(c, policy="fifo", scope="all", **settings)
         sources = chunks(c, 30)
         event = Event()
         gate = c.submit(wait_then, event.name, pure=False)
-        sums = [c.submit(added, source, pure=False) for source in sources]
+        pairs = [c.submit(added, one, other, pure=False) for one, other in pairwise(sources)]
+        if settings["load_ahead"]:
+            loaded_ahead(worker_of(cluster).data)
         event.set()
-        for i, future in enumerate(sums):
-            np.testing.assert_array_equal(future.result(), i)
+        for i, pair in enumerate(pairs):
+            np.testing.assert_array_equal(pair.result(), i + i + 1)
         assert gate.result() is None
         (statistics,) = c.run(worker_statistics).values()
-        assert statistics["loads_ahead"] == 0
-        assert statistics["loads"] > 0
-        c.unregister_worker_plugin(MLWorkerPlugin.name)
+        handle.uninstall()
+    return statistics
+
+
+@pytest.mark.parametrize("store", ["device", "host-file"])
+def test_a_run_loads_ahead_unless_it_is_told_not_to(store: Any):
+    assert loads_of_a_run(store, load_ahead=True)["loads_ahead"] > 0
+    without = loads_of_a_run(store, load_ahead=False)
+    assert without["loads_ahead"] == 0
+    assert without["loads"] > 0
+
+
+def test_the_scheduler_hears_what_the_store_does_by_itself():
+    with (
+        LocalDeviceCluster(1, store="device", **DEVICE, **QUIET) as cluster,
+        Client(cluster) as client,
+    ):
+        client.register_plugin(MLWorkerPlugin())
+        for _ in range(1000):
+            hellos = [message for _, message in client.get_events(TOPIC)]
+            if hellos:
+                break
+            time.sleep(0.01)
+        assert hellos[0]["kind"] == "device-store"
+        assert hellos[0]["limit"] == 100_000
+        assert hellos[0]["keeps_clean"] is True
+        assert hellos[0]["overlap"] is True
+        client.unregister_worker_plugin(MLWorkerPlugin.name)
 
 
 def test_a_store_without_a_thread_loads_ahead_while_the_loop_has_nothing_to_do():
@@ -230,7 +276,7 @@ def test_a_store_without_a_thread_loads_ahead_while_the_loop_has_nothing_to_do()
             time.sleep(0.001)
         first = sources[0].key
         assert first not in worker.data.device
-        waiting = client.submit(added, sources[0], pure=False)
+        waiting = expected(client, added, sources[0])
         for _ in range(1000):
             if first in worker.data.device:
                 break
