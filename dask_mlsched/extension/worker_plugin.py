@@ -172,7 +172,10 @@ class MLWorkerPlugin(WorkerPlugin):
             sent = hints.take(ts)
             if sent.evict:
                 self._victims[key] = sent.evict
-            if sent.load_ahead and len(worker.state.executing) >= worker.state.nthreads:
+            state = worker.state
+            # It is among the ready ones itself. One that has a thread already begins at once.
+            waits = len(state.executing) + len(state.ready) > state.nthreads
+            if sent.load_ahead and waits:
                 reads = {dep.key: dep.get_nbytes() for dep in ts.dependencies}
                 if tier.expect(key, reads, sent.evict):
                     self._load_soon(worker)
