@@ -148,13 +148,13 @@ def cuda(conditions: Conditions, *, ours: bool = False) -> Iterator[LocalCluster
     pool: dict[str, Any] = {}
     if importlib.util.find_spec("rmm") is not None:
         pool = {"rmm_async": True, "rmm_allocator_external_lib_list": [CUPY]}
+    limit = conditions.device_memory_limit
     with LocalCUDACluster(
         n_workers=conditions.workers,
         threads_per_worker=conditions.threads_per_worker,
-        data=(
-            DeviceStore if ours else DeviceHostFile,
-            {"device_memory_limit": conditions.device_memory_limit},
-        ),
+        # The store's alone counts; the cluster would take the default for a share of the GPU.
+        device_memory_limit=limit,
+        data=(DeviceStore if ours else DeviceHostFile, {"device_memory_limit": limit}),
         **pool,
         **_quiet(),
     ) as cluster:
