@@ -30,6 +30,7 @@ from dask_mlsched.core import events as ev
 from dask_mlsched.core.books import Books
 from dask_mlsched.core.chooser import Chooser, Settings
 from dask_mlsched.core.device import Device
+from dask_mlsched.core.eviction import MOST_VICTIMS
 from dask_mlsched.core.graph import TaskGraph, TaskState
 from dask_mlsched.core.parked import ParkedTasks
 from dask_mlsched.core.policies import Policy
@@ -456,8 +457,9 @@ class Controller:
         residency = self.devices[worker].residency
         evicted: list[int] = []
         # One by one: a planner that hears of one victim may plan otherwise for the next.
-        while (victim := self.chooser.victim(task, worker)) is not None:
-            if not residency.evict(victim):
+        while len(evicted) < MOST_VICTIMS:
+            victim = self.chooser.victim(task, worker)
+            if victim is None or not residency.evict(victim):
                 break
             evicted.append(victim)
             self.books.residency_changed(worker, (), (victim,))

@@ -24,6 +24,10 @@ from dask_mlsched.core.residency import Residency
 #: readers of each that are not parked.
 LOOKED_AT: Final = 64
 
+#: So many arrays are named for one task at most; the rest is left to the store. A task that needs
+#: the room of a thousand small ones must not keep the scheduler busy with each.
+MOST_VICTIMS: Final = 64
+
 
 #: Places of next uses: later than any priority, and earlier.
 _NEVER: Final[Priority] = (-math.inf,)

@@ -9,7 +9,7 @@ from dask_mlsched.core.compiled.books import expected_nbytes, residency_changed,
 from dask_mlsched.core.compiled.jit import compiled
 from dask_mlsched.core.compiled.layouts import LRU, LUF, NO_LIMIT
 from dask_mlsched.core.compiled.tables import Tables
-from dask_mlsched.core.eviction import LOOKED_AT
+from dask_mlsched.core.eviction import LOOKED_AT, MOST_VICTIMS
 from dask_mlsched.core.graph import TaskState
 
 _SENT = int(TaskState.SENT)
@@ -26,7 +26,7 @@ def make_room_for(t: Tables, task: int, worker: int) -> None:
         return
     room = t.victims.shape[0]
     pinned = False
-    while _excess(t, task, worker) > 0:
+    while row.hints < MOST_VICTIMS and _excess(t, task, worker) > 0:
         if not pinned:
             _pin(t, task, worker)
             pinned = True

@@ -18,12 +18,15 @@ from dask_mlsched.benchmarks.families.pairs import pairs
 from dask_mlsched.benchmarks.families.products import block_sparse, gemm
 from dask_mlsched.benchmarks.families.reductions import tree_reduction
 from dask_mlsched.benchmarks.families.stencils import stencil
+from dask_mlsched.core import events as ev
 from dask_mlsched.core import policies
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.compiled.rollout import EVICTIONS, POLICIES, Rollout
 from dask_mlsched.core.compiled.tables import Tables
+from dask_mlsched.core.controller import Controller
 from dask_mlsched.core.costs import CopyCost, Costs
 from dask_mlsched.core.dag import Dag, DagTask, Integers
+from dask_mlsched.core.eviction import MOST_VICTIMS
 from dask_mlsched.core.machine import Machine, SimulationError, needed_bytes
 from dask_mlsched.core.simulator import SimulatedRun, simulate
 
@@ -194,6 +197,33 @@ def overlapping(case: Case, lookahead: int) -> Case:
     machine = replace(case.machine, overlap=True, keep_clean=True, threads=1 + lookahead % 2)
     settings = replace(case.settings, lookahead=lookahead, keep_clean=True)
     return replace(case, machine=machine, settings=settings)
+
+
+@pytest.mark.parametrize("eviction", ["luf", "next-use"])
+def test_of_very_many_small_arrays_only_so_many_are_named_for_one_task(eviction: str) -> None:
+    """The rest leaves by age, so the run goes on as it would."""
+    small = [DagTask(f"s{i:03}", (), 10, 1e-3, "s") for i in range(3 * MOST_VICTIMS)]
+    # Its size is known beforehand, unlike that of the first output of its prefix.
+    others = [DagTask("large", (), 10 * len(small) - 100, 0.0, "l", given=True)]
+    others += [DagTask("reads it", ("large",), 1, 1e-3, "r", wanted=True)]
+    others += [DagTask(f"r{i:03}", (f"s{i:03}",), 1, 1e-3, "r") for i in range(len(small))]
+    dag = Dag.build("small ones", [*small, *others])
+    machine = Machine(10 * len(small) + 50, costs=Costs(COPY, COPY, COPY))
+    settings = Settings(bandwidth=1e9, eviction=eviction, lookahead=0)
+    order = np.arange(len(dag))
+    case = Case(dag, machine, settings, order, None)
+    assert_same(case)
+    named: list[int] = []
+
+    class Watched(Controller):
+        def handle(self, event: ev.Event) -> list[ev.Instruction]:
+            instructions = super().handle(event)
+            named.extend(len(each.evict) for each in instructions if isinstance(each, ev.Run))
+            return instructions
+
+    run = simulate(dag, machine, None, order=case.order, settings=settings, controller=Watched)
+    assert max(named) == MOST_VICTIMS
+    assert max(len(record.evicted) for record in run.schedule) > MOST_VICTIMS
 
 
 def test_a_copy_of_a_run_that_loads_ahead_goes_on_by_itself() -> None:
