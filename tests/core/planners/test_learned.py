@@ -64,10 +64,10 @@ def live(
 def test_it_decides_live_as_in_a_compiled_run(
     case: Case, network: Network, seed: int | None
 ) -> None:
-    # With several workers and tasks that take no time, much happens at one moment, and which
-    # worker hears of it first is not the same: either order is as good.
+    # With several workers, what happens at one moment is not heard of in the same order, and
+    # either order is as good: tasks must take time, and no two of them the same (there is noise).
     computes = case.dag.seconds[~case.dag.given] > 0
-    assume(case.machine.workers == 1 or bool(computes.all()))
+    assume(case.machine.workers == 1 or (bool(computes.all()) and case.seed is not None))
     guide = None if seed is None else np.random.default_rng(seed).permutation(len(case.dag))
     run, controller = live(case, network, guide)
     guard = controller.chooser.guard
