@@ -65,28 +65,32 @@ class LocalDeviceCluster(LocalCluster):
                 "leave it out, or use distributed.LocalCluster"
             )
         # Parsed here, so that a mistake shows in the caller's process and not in every worker's.
-        limit = parse_size("device_memory_limit", device_memory_limit)
-        speed = parse_bandwidth("bandwidth", bandwidth), parse_duration("latency", latency)
-        data: tuple[Callable[..., Any], dict[str, Any]]
+        device = {
+            "device_memory_limit": parse_size("device_memory_limit", device_memory_limit),
+            "bandwidth": parse_bandwidth("bandwidth", bandwidth),
+            "latency": parse_duration("latency", latency),
+        }
+        make: Callable[..., Any]
         match store:
             case "host-file":
-                device = dict(zip(("bandwidth", "latency"), speed, strict=True))
-                data = EmulatedHostFile, {"device_memory_limit": limit, **device}
+                make = EmulatedHostFile
             case "device":
-                data = _device_store, {"limit": limit, "speed": speed}
+                make = _device_store
             case _:
                 raise ValueError(f"store is {store!r}; expected 'host-file' or 'device'")
         super().__init__(  # type: ignore[no-untyped-call]  # nothing excludes super()
             n_workers=n_workers,
             threads_per_worker=threads_per_worker,
-            data=data,
+            data=(make, device),
             **kwargs,
         )
 
 
 def _device_store(
-    worker_local_directory: str, limit: int, speed: tuple[float, float]
+    worker_local_directory: str, device_memory_limit: int, bandwidth: float, latency: float
 ) -> DeviceStore:
     # In the worker: those of one process would otherwise share the object, and so the device.
-    device = EmulatedDevice(*speed)
-    return DeviceStore(worker_local_directory, device_memory_limit=limit, device=device)
+    device = EmulatedDevice(bandwidth, latency)
+    return DeviceStore(
+        worker_local_directory, device_memory_limit=device_memory_limit, device=device
+    )

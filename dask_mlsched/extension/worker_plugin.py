@@ -120,7 +120,7 @@ class MLWorkerPlugin(WorkerPlugin):
         return {"snapshot_interval": self.snapshot_interval}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+        self.__init__(**state)  # type: ignore[misc]  # it comes as it was made, without the rest
 
     def setup(self, worker: Worker) -> None:
         """Attach to the worker's store; whatever goes wrong is reported and the worker goes on."""
