@@ -17,6 +17,16 @@ from dask_mlsched.extension.moves import Direction
 PATIENCE_SECONDS = 30.0
 
 
+#: Of each array of the tests that count them; four fit.
+NBYTES = 80
+LIMIT = 4 * NBYTES
+
+
+def array(fill: float, nbytes: int = NBYTES) -> np.ndarray[Any, Any]:
+    """Make an array of so many bytes, all of one number."""
+    return np.full(nbytes // 8, fill)
+
+
 class Unserializable(np.ndarray[Any, Any]):
     """An array that the host can keep in memory, but not write to disk."""
 

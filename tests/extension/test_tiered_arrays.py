@@ -17,18 +17,10 @@ from dask_mlsched.extension import tiered_arrays
 from dask_mlsched.extension.device_store import DeviceStore
 from dask_mlsched.extension.devices import EmulatedDevice
 from dask_mlsched.extension.moves import Direction, Move
-from fake_device import PATIENCE_SECONDS, FakeDevice
+from fake_device import LIMIT, NBYTES, PATIENCE_SECONDS, FakeDevice, array
 from store_books import check, check_counts
 
-#: Of each array; four fit.
-NBYTES = 80
-LIMIT = 4 * NBYTES
-
 MakeStore = Callable[..., DeviceStore]
-
-
-def array(fill: float, nbytes: int = NBYTES) -> np.ndarray:
-    return np.full(nbytes // 8, fill)
 
 
 @pytest.fixture
