@@ -1,8 +1,8 @@
 """What the scheduler tells the process that learns beside it, and what that answers.
 
 A `Look` says that there may be something new in the folder of a training, with all that there is
-to know: only the newest one is ever sent. What comes back tells of runs, of updates, and which
-network is to serve. All of it travels as frames.
+to know: only the newest one is ever sent. What comes back tells of runs and of models, and of what
+there is to choose from (`model_choice`). All of it travels as frames.
 """
 
 from __future__ import annotations
@@ -12,21 +12,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Final, Self
 
-from dask_mlsched.core.graph_message import network_of
 from dask_mlsched.core.message_frame import Frame, FrameError
-from dask_mlsched.core.network import Network
 
-#: Kinds of frames; READY and FAILED are those of `graph_message`.
+#: Kinds of frames; READY and FAILED are those of `graph_message`, CATALOGUE of `model_choice`.
 LOOK: Final = 5
 COLLECTED: Final = 6
-UPDATED: Final = 7
-VERSION: Final = 8
+HAPPENED: Final = 7
 
 #: In the folder of a training: where the scheduler leaves runs, and how their files' names end;
-#: and where the versions of the model are.
+#: and where the library of models is.
 RUNS: Final = "runs"
 RUN_SUFFIX: Final = ".mlsched-trace"
-MODELS: Final = "models"
+LIBRARY: Final = "library"
 
 
 @dataclass(frozen=True)
@@ -82,40 +79,19 @@ class Collected(_Message):
 
 
 @dataclass(frozen=True)
-class Updated(_Message):
-    """Tells what became of an update."""
+class Happened(_Message):
+    """Tells what became of a model or a family, as the library's log says it."""
 
-    kind = UPDATED
+    kind = HAPPENED
 
-    accepted: bool
+    #: What: ``created``, ``moved``, ``refused``, ``sent back``, ``rolled back``, …
+    event: str
     #: In a line.
     reason: str
-    #: See `dask_mlsched.learning.gate`.
+    #: Which; None if it is about none.
+    model: str | None
+    family: str | None
     figures: Mapping[str, float]
-
-
-@dataclass(frozen=True, eq=False)
-class Version:
-    """Says which network is to serve from now on."""
-
-    #: 0 for the one that ships.
-    number: int
-    network: Network
-
-    def frame(self) -> Frame:
-        """Put it into a frame."""
-        return Frame(VERSION, {"number": self.number}, self.network._asdict())
-
-    @classmethod
-    def from_frame(cls, frame: Frame) -> Self:
-        """Read it, and refuse what nothing should be decided by.
-
-        Raises
-        ------
-        FrameError
-            If anything is missing, or the network is none.
-        """
-        return cls(int(frame.number("number")), network_of(frame.arrays))
 
 
 def _figures(frame: Frame, name: str) -> Mapping[str, float]:
