@@ -107,9 +107,7 @@ class Catalogue:
                 raise FrameError(msg)
             arrays[int(place)][which] = array
         networks = {ref: network_of(each) for ref, each in zip(refs, arrays, strict=True)}
-        made = cls(
-            int(frame.number("number")), frame.text("champion"), unknown, families, networks
-        )
+        made = cls(int(frame.number("number")), frame.text("champion"), unknown, families, networks)
         named = {made.champion, *(arm.model for arms in made.choices for arm in arms)}
         if missing := sorted(named - {BASELINE, *networks}):
             msg = f"model {missing[0]!r} has no network; expected one of {', '.join(networks)}"
