@@ -64,8 +64,13 @@ class Catalogue:
     #: For a family of which nothing is known.
     unknown: tuple[Belief, ...]
     families: tuple[KnownFamily, ...] = ()
-    #: Of every model that is named above, except `BASELINE`.
+    #: Of every model that is named here, except `BASELINE`.
     networks: Mapping[str, Network] = field(default_factory=dict)
+    #: A generalist on trial: it is to decide in half of the runs of families that have it.
+    trial: str | None = None
+    #: Similarities from which on two graphs are of one family, and from which on they are near.
+    same_family: float = 0.9
+    near_family: float = 0.6
 
     def frame(self) -> Frame:
         """Put it into a frame."""
@@ -80,6 +85,9 @@ class Catalogue:
             "unknown": [asdict(belief) for belief in self.unknown],
             "families": [asdict(family) for family in self.families],
             "networks": list(self.networks),
+            "trial": self.trial,
+            "same_family": self.same_family,
+            "near_family": self.near_family,
         }
         return Frame(CATALOGUE, fields, arrays)
 
@@ -107,7 +115,16 @@ class Catalogue:
                 raise FrameError(msg)
             arrays[int(place)][which] = array
         networks = {ref: network_of(each) for ref, each in zip(refs, arrays, strict=True)}
-        made = cls(int(frame.number("number")), frame.text("champion"), unknown, families, networks)
+        made = cls(
+            int(frame.number("number")),
+            frame.text("champion"),
+            unknown,
+            families,
+            networks,
+            None if frame.fields.get("trial") is None else frame.text("trial"),
+            frame.number("same_family"),
+            frame.number("near_family"),
+        )
         named = {made.champion, *(arm.model for arms in made.choices for arm in arms)}
         if missing := sorted(named - {BASELINE, *networks}):
             msg = f"model {missing[0]!r} has no network; expected one of {', '.join(networks)}"

@@ -60,7 +60,7 @@ class Challenger:
 
     network: Network
     made_by: MadeBy
-    #: Mean cost on what it was searched with, where the champion's is 0.
+    #: Mean cost on what it was searched with, where that of what is usual there is 0.
     cost: float
 
 
@@ -76,6 +76,8 @@ def challenger(
     seed: int,
     elapsed: Callable[[], float],
     seconds: float,
+    usual: Sequence[float] | None = None,
+    search: SearchSettings = SEARCH,
 ) -> Challenger | None:
     """Make the best network of what there is time for; None if none is better than the champion.
 
@@ -86,11 +88,19 @@ def challenger(
     decisions
         Labelled ones; None for a search alone.
     elapsed, seconds
-        How long it has taken so far, and may take.
+        How long it has taken so far, and may take; on any clock. Asked before each network is run.
+    usual
+        Of each instance, the makespan over that of Dask alone that costs are compared with; the
+        champion's by default.
+    search
+        How wide the search is.
     """
+    share = 1.0 if decisions is None else SHARE
     with Processes(instances.instances) as processes:
-        trial = _Trial(processes, len(instances.own), champion)
-        best, cost = _searched(trial, champion, seed, expired=lambda: elapsed() >= SHARE * seconds)
+        trial = _Trial(processes, len(instances.own), champion, usual)
+        best, cost = _searched(
+            trial, champion, seed, search, expired=lambda: elapsed() >= share * seconds
+        )
         found: MadeBy = "search"
         if decisions is not None:
             fitted = _fitted(best, decisions, seed, expired=lambda: elapsed() >= seconds)
@@ -102,10 +112,20 @@ def challenger(
 class _Trial:
     """Runs networks on own and shipped instances, which count by halves."""
 
-    def __init__(self, processes: Processes, own: int, champion: Network) -> None:
+    def __init__(
+        self,
+        processes: Processes,
+        own: int,
+        champion: Network,
+        usual: Sequence[float] | None,
+    ) -> None:
         self._processes = processes
-        #: Of each instance, the makespan under the champion.
-        self._usual = [each.makespan for each in judge(processes, champion).outcomes]
+        #: Of each instance, the makespan that costs are compared with.
+        self._usual = (
+            [each.makespan for each in judge(processes, champion).outcomes]
+            if usual is None
+            else usual
+        )
         everything = range(len(processes.instances))
         halves: tuple[Sequence[int], ...] = (everything[:own], everything[own:])
         self._halves = [half for half in halves if half]
@@ -153,11 +173,16 @@ def _cost(ratio: float) -> float:
 
 
 def _searched(
-    trial: _Trial, start: Network, seed: int, *, expired: Callable[[], bool]
+    trial: _Trial,
+    start: Network,
+    seed: int,
+    search: SearchSettings,
+    *,
+    expired: Callable[[], bool],
 ) -> tuple[Network, float]:
     """Search on from the champion; return the best network and its cost."""
-    best, least = start, 0.0
-    distribution = CrossEntropy(start, SEARCH)
+    best, least = start, trial.cost(start)
+    distribution = CrossEntropy(start, search)
     idle = 0
     while idle < PATIENCE:
         rng = np.random.default_rng((seed, len(distribution.rounds)))

@@ -1,10 +1,11 @@
 """Chooses the model for a graph: by its fingerprint a family, among its arms by Thompson sampling.
 
-A graph is of a family that is known if their fingerprints are as similar as `SAME`, and then the
-choice is among that family's arms. For any other graph there are Dask alone, the generalist, and
-the best models of up to three families that are as near as `NEAR`, whose worth is believed in less
-the further they are. Of each arm a worth is drawn from what is believed, and the largest is taken
-(Thompson 1933, Biometrika 25): what is uncertain is tried, what is known to be worse is not.
+A graph is of a family that is known if their fingerprints are nearly the same, and then the choice
+is among that family's arms. For any other graph there are Dask alone, the generalist, and the best
+models of up to three families that are near, whose worth is believed in less the further they are.
+Of each arm a worth is drawn from what is believed, and the largest is taken (Thompson 1933,
+Biometrika 25): what is uncertain is tried, what is known to be worse is not. A generalist on trial
+decides in half of the runs: it is to be seen in real runs before it may take over.
 """
 
 from __future__ import annotations
@@ -27,12 +28,11 @@ from dask_mlsched.core.model_choice import (
 )
 from dask_mlsched.learning.fingerprint import Fingerprint, Fingerprinter, similarity
 
-#: Similarities from which on two graphs are of one family, and from which on they are near.
-SAME: Final = 0.9
-NEAR: Final = 0.6
-
 #: So many near families are looked at.
 NEAREST: Final = 3
+
+#: Share of the runs that go to a generalist on trial, where there is one.
+TRIALS: Final = 0.5
 
 #: What is added to the uncertainty of another family's model, for each unit of distance.
 FAR_DEVIATION: Final = 0.5
@@ -111,7 +111,7 @@ def choose(
     """
     near = sorted(neighbours, key=lambda each: -each.similarity)
     best = near[0] if near else None
-    known = best.family if best is not None and best.similarity >= SAME else None
+    known = best.family if best is not None and best.similarity >= catalogue.same_family else None
     if known is not None and known.sent_back is not None:
         arms: tuple[Belief, ...] = (Belief(BASELINE, 0.0, 0.0),)
         why = f"{known.name} is left to Dask alone: {known.sent_back}"
@@ -123,6 +123,9 @@ def choose(
     considered = tuple(Considered(arm, float(rng.normal(arm.mean, arm.deviation))) for arm in arms)
     # Of equals the first: arms stand with Dask alone first.
     chosen = max(considered, key=lambda each: each.drawn)
+    tried = next((each for each in considered if each.belief.model == catalogue.trial), None)
+    if tried is not None and rng.random() < TRIALS:
+        chosen, why = tried, f"{why}; on trial"
     return Choice(
         model=chosen.belief.model,
         network=catalogue.network(chosen.belief.model),
@@ -139,7 +142,7 @@ def _for_unknown(catalogue: Catalogue, near: Sequence[Neighbour]) -> tuple[Belie
     arms = {belief.model: belief for belief in catalogue.unknown}
     for neighbour in near[:NEAREST]:
         family = neighbour.family
-        if neighbour.similarity < NEAR or family.sent_back is not None or not family.arms:
+        if neighbour.similarity < catalogue.near_family or family.sent_back is not None or not family.arms:
             continue
         best = max(family.arms, key=lambda arm: arm.mean)
         far = FAR_DEVIATION * (1 - neighbour.similarity)

@@ -8,7 +8,7 @@ share of the bytes that a policy moves and no idling, makespan over stock's is `
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -112,7 +112,9 @@ class Instance:
             If a task does not fit.
         """
         order = np.arange(len(dag))
-        stock = simulate(dag, machine, None, order=order, settings=settings, stock=True)
+        # What Dask sends itself brings no hints, so nothing is loaded ahead for it.
+        alone = replace(machine, overlap=False)
+        stock = simulate(dag, alone, None, order=order, settings=settings, stock=True)
         moved = stock.bytes_loaded + stock.bytes_evicted
         least = bounds(
             dag, machine.limit, machine.costs, workers=machine.workers, threads=machine.threads

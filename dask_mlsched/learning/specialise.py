@@ -200,7 +200,7 @@ class _Trial:
     def candidates(self, start: Network) -> None:
         """Run them; of equals, those that come first are kept."""
         dag, machine, settings, order = self._run_on
-        in_order = _linear(start)
+        in_order = linear(start)
         self.run("generalist", start, may_hold=True)
         self.run("order", in_order, may_hold=False)
         nothing_moves = self._foretold["order"][1] == 0
@@ -212,8 +212,8 @@ class _Trial:
             self._note("stock", (stock.makespan, moved), (in_order, False, None))
             nothing_moves = moved == 0
         if not nothing_moves:
-            self.run("greedy-hold", _linear(start, **_NEAREST), may_hold=True)
-            self.run("greedy", _linear(start, **_ROOTS_LATE), may_hold=False)
+            self.run("greedy-hold", linear(start, **_NEAREST), may_hold=True)
+            self.run("greedy", linear(start, **_ROOTS_LATE), may_hold=False)
 
     def guided_candidates(self, start: Network) -> None:
         """Run them once more, shown orders that were planned for this DAG."""
@@ -224,7 +224,7 @@ class _Trial:
             planned["packed"] = guides.packed(dag, order, limit)
         if len(dag) <= PRODUCT_TASKS:
             planned |= guides.of_product(dag, order, limit)
-        in_order, nearest = _linear(start), _linear(start, **_NEAREST)
+        in_order, nearest = linear(start), linear(start, **_NEAREST)
         for name, guide in planned.items():
             alone, greedy, generalist = _GUIDED[name]
             self.run(alone, in_order, may_hold=False, guide=guide)
@@ -271,7 +271,7 @@ class _Trial:
         return stock[1] == 0 or reached <= least * (1 + _NEAR)
 
 
-def _linear(start: Network, **weights: float) -> Network:
+def linear(start: Network, **weights: float) -> Network:
     """Make a score of some features as they are, or of nothing, for a network's standardised ones.
 
     What it is standardised by stays, so that a search can go on from it.

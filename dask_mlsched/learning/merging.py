@@ -1,0 +1,188 @@
+"""One generalist in the place of the models of several families.
+
+What is proposed first: the champion, each family's model, the mean of their weights, and a score
+that is distilled from their choices. From the best of these a search goes on over the runs of all
+families and over DAGs that ship, where costs are over those of the models that are to be merged.
+The families for which the result takes hardly longer than their own models are what it stands for;
+over everything else it has to pass the gate of every generalist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import geometric_mean
+from typing import Final
+
+import numpy as np
+
+from dask_mlsched.core.network import Network, hidden_of
+from dask_mlsched.core.thresholds import Thresholds
+from dask_mlsched.learning.challengers import MadeBy, challenger
+from dask_mlsched.learning.distilling import Lesson, distil
+from dask_mlsched.learning.gate import Suite, compare, judged
+from dask_mlsched.learning.instance import Instance
+from dask_mlsched.learning.processes import Processes
+from dask_mlsched.learning.search import SearchSettings
+from dask_mlsched.learning.update import Shipped
+from dask_mlsched.learning.variants import Variants
+from dask_mlsched.learning.verdict import judge
+
+#: The search is over many DAGs at once, and begins well.
+SEARCH: Final = SearchSettings(population=14, elites=5, sigma=0.25)
+
+#: A merge of fewer families than this is none.
+LEAST_FAMILIES: Final = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Parent:
+    """A family with its model."""
+
+    family: str
+    network: Network
+    variants: Variants
+
+
+@dataclass(frozen=True, eq=False)
+class Merge:
+    """What came of an attempt."""
+
+    network: Network
+    #: What the search began at, or "search" if it found something better.
+    made_by: str
+    #: The families that it stands for.
+    families: tuple[str, ...]
+    #: family -> its makespan over that of the family's own model.
+    ratios: Mapping[str, float]
+    objection: str | None
+    figures: dict[str, float]
+
+
+def merge(
+    parents: Sequence[Parent],
+    champion: Network,
+    shipped: Shipped,
+    thresholds: Thresholds,
+    *,
+    seed: int,
+    elapsed: Callable[[], float],
+    seconds: float,
+) -> Merge:
+    """Make one network of several, and judge it.
+
+    Parameters
+    ----------
+    parents
+        At least two.
+    elapsed, seconds
+        How long it has taken so far, and may take, on any clock.
+    """
+    searched = Suite(
+        [each for parent in parents for each in parent.variants.searched], shipped.searched
+    )
+    usual = _usual(parents, champion, shipped.searched)
+    start, made_by = _best(_proposals(parents, champion), searched, usual)
+    made = challenger(
+        start,
+        searched,
+        None,
+        seed=seed,
+        elapsed=elapsed,
+        seconds=seconds,
+        usual=usual,
+        search=SEARCH,
+    )
+    if made is not None:
+        start, made_by = made.network, f"{made_by}, {made.made_by}"
+    return _judged(start, made_by, parents, champion, shipped, thresholds)
+
+
+def _proposals(parents: Sequence[Parent], champion: Network) -> dict[str, Network]:
+    networks = [parent.network for parent in parents]
+    found = {"champion": champion}
+    found |= {f"model of {parent.family}": parent.network for parent in parents}
+    if not any(any(hidden_of(each)) for each in (champion, *networks)):
+        found["mean of weights"] = mean_of(networks, champion)
+    lessons = [Lesson(parent.network, parent.variants.searched) for parent in parents]
+    found["distilled"] = distil(lessons, champion)
+    return found
+
+
+def mean_of(networks: Sequence[Network], like: Network) -> Network:
+    """Return the mean of linear scores, for the standardised features of one of them."""
+    raw = np.mean([each.skip / each.scale for each in networks], axis=0)
+    return like._replace(skip=(raw * like.scale).astype(np.float32))
+
+
+def _usual(
+    parents: Sequence[Parent], champion: Network, shipped: Sequence[Instance]
+) -> list[float]:
+    """Return the makespans of what serves each instance now."""
+    found: list[float] = []
+    for network, instances in (
+        *((parent.network, parent.variants.searched) for parent in parents),
+        (champion, shipped),
+    ):
+        if instances:
+            with Processes(instances) as processes:
+                found += [each.makespan for each in judge(processes, network).outcomes]
+    return found
+
+
+def _best(
+    proposals: Mapping[str, Network], searched: Suite, usual: Sequence[float]
+) -> tuple[Network, MadeBy | str]:
+    """Return the proposal that is best on what is searched on, and its name."""
+    with Processes(searched.instances) as processes:
+        costs = {
+            name: float(
+                np.mean(
+                    [
+                        np.log(each.makespan / before)
+                        for each, before in zip(
+                            judge(processes, network).outcomes, usual, strict=True
+                        )
+                    ]
+                )
+            )
+            for name, network in proposals.items()
+        }
+    name = min(costs, key=lambda each: costs[each])
+    return proposals[name], name
+
+
+def _judged(
+    network: Network,
+    made_by: str,
+    parents: Sequence[Parent],
+    champion: Network,
+    shipped: Shipped,
+    thresholds: Thresholds,
+) -> Merge:
+    ratios = {parent.family: _ratio(parent, network) for parent in parents}
+    families = tuple(
+        family for family, ratio in ratios.items() if ratio <= 1 + thresholds.merge_loss
+    )
+    suite = Suite([each for parent in parents for each in parent.variants.judged], shipped.judged)
+    compared = compare(suite, judged(suite, champion), network)
+    figures = {**compared.figures, "merged": float(len(families))}
+    figures |= {f"loss of {family}": ratio - 1 for family, ratio in ratios.items()}
+    objection = compared.objection
+    if len(families) < LEAST_FAMILIES:
+        objection = (
+            f"stands for {len(families)} of {len(parents)} families within "
+            f"{thresholds.merge_loss:.0%}; expected {LEAST_FAMILIES} at least"
+        )
+    rounded = {name: round(each, 5) for name, each in figures.items()}
+    return Merge(network, made_by, families, ratios, objection, rounded)
+
+
+def _ratio(parent: Parent, network: Network) -> float:
+    """Return the makespan of a network over that of a family's own model, on what is judged on."""
+    with Processes(parent.variants.judged) as processes:
+        before, after = (judge(processes, each) for each in (parent.network, network))
+    return geometric_mean(
+        new.makespan / old.makespan
+        for old, new in zip(before.outcomes, after.outcomes, strict=True)
+    )
