@@ -1,0 +1,348 @@
+"""A life with models: every run is taken in, families are served, models are made and sent back.
+
+`ran` takes in what a run came to, and protects its family at once. `work` does the one thing that is
+most worth doing next: a family's model is updated or split off, models are merged, a generalist on
+trial is promoted or rejected, a champion that has become worse goes back. `catalogue` says what
+there is to choose from. What happens is in the library's log; what is known of families, in their
+files: a process that is killed is followed by one that goes on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Final
+
+from dask_mlsched.core.model_choice import BASELINE, Belief, Catalogue, KnownFamily
+from dask_mlsched.core.network import Network
+from dask_mlsched.core.thresholds import Thresholds
+from dask_mlsched.learning import beliefs, promotion, protection
+from dask_mlsched.learning.decisions import Decisions
+from dask_mlsched.learning.families import Families
+from dask_mlsched.learning.family import Family, Run
+from dask_mlsched.learning.fingerprint import Fingerprint
+from dask_mlsched.learning.instance import Instance
+from dask_mlsched.learning.library import Library
+from dask_mlsched.learning.model_ref import CHAMPION, PREVIOUS
+from dask_mlsched.learning.operations import Effort, Operations, Outcome
+from dask_mlsched.learning.processes import Processes
+from dask_mlsched.learning.update import Shipped
+from dask_mlsched.learning.verdict import judge
+
+#: Events that `Operations` does not tell of.
+SENT_BACK: Final = "sent back"
+SERVED_AGAIN: Final = "served again"
+NEW_FAMILY: Final = "new family"
+
+#: After each of the first runs a family's model is tried to be bettered; then more and more seldom.
+EAGER: Final = 3
+
+
+@dataclass(frozen=True, eq=False)
+class EndedRun:
+    """A run that is over."""
+
+    fingerprint: Fingerprint
+    #: See `dag_digest`; and what most of its tasks are, for people.
+    program: str
+    word: str
+    #: Seconds since the epoch.
+    time: float
+    #: Which model decided, as the library names it; None if that cannot be told.
+    model: str | None
+    seconds: float
+    #: What Dask alone would take, simulated.
+    baseline_seconds: float
+    #: To search and judge on; None if nothing can be won there, or it could not be simulated.
+    instance: Instance | None
+    bytes_moved: int = 0
+    baseline_bytes: int = 0
+    held_share: float = 0.0
+    failures: int = 0
+
+
+class Lifelong:
+    """Keeps a library while runs come in.
+
+    Parameters
+    ----------
+    library
+        Open for writing.
+    families
+        Whose runs there are.
+    thresholds
+        When models come, go, and decide.
+    ship
+        Makes the instances that ship; see `Operations`.
+    tell
+        Takes what happens, besides the library's log.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        families: Families,
+        thresholds: Thresholds,
+        ship: Callable[[], Shipped],
+        tell: Callable[[Outcome], None] = lambda _outcome: None,
+    ) -> None:
+        self.operations = Operations(library, families, thresholds, ship)
+        self.families = families
+        self.thresholds = thresholds
+        self._library = library
+        self._tell = tell
+        #: Families with runs since their models were last tried to be bettered.
+        self._waiting: dict[str, None] = {}
+        #: The sets of models that were tried to be merged since the start.
+        self._merged: set[frozenset[str]] = set()
+        #: What the champion was last compared with the one before on.
+        self._compared: tuple[str, str, int] | None = None
+
+    # Runs
+
+    def ran(self, ended: EndedRun) -> Family | None:
+        """Take in a run, and protect its family; None where there are too many families.
+
+        Raises
+        ------
+        OSError, dask_mlsched.learning.library.LibraryError
+            If something cannot be written.
+        """
+        before = len(self.families)
+        family = self.families.of(
+            ended.fingerprint, ended.program, ended.word, self.thresholds
+        )
+        if family is None:
+            return None
+        if len(self.families) > before:
+            self._note(NEW_FAMILY, f"its first run: {ended.fingerprint.tasks} tasks", family)
+        if ended.instance is not None:
+            offered = self.families.suite(family).offer(ended.program, ended.instance)
+            if offered in ("frozen", "recent"):
+                family.estimates.clear()
+        run = self._run(family, ended)
+        family.ran(run)
+        self._protect(family, run)
+        self._estimate(family)
+        if self.families.suite(family).instances and family.count >= family.attempt_at:
+            self._waiting[family.name] = None
+        self.families.save(family)
+        return family
+
+    def _run(self, family: Family, ended: EndedRun) -> Run:
+        measured = None
+        if ended.model == BASELINE:
+            measured = ended.seconds
+        elif ended.model is not None:
+            measured = family.baseline_seconds(ended.program)
+        return Run(
+            time=ended.time,
+            model=ended.model,
+            program=ended.program,
+            seconds=ended.seconds,
+            baseline_seconds=ended.baseline_seconds if measured is None else measured,
+            measured=measured is not None,
+            bytes_moved=ended.bytes_moved,
+            baseline_bytes=ended.baseline_bytes,
+            held_share=ended.held_share,
+            failures=ended.failures,
+        )
+
+    def _protect(self, family: Family, run: Run) -> None:
+        if run.model == BASELINE:
+            if protection.count_down(family):
+                self._note(SERVED_AGAIN, "it has been with Dask alone for long enough", family)
+            return
+        reason = protection.objection(family, run, self.thresholds)
+        if reason is None or run.model is None:
+            return
+        protection.send_back(family, run.model, reason, self.thresholds)
+        told = f"{reason}; Dask alone has the next {family.runs_left} runs"
+        self._note(SENT_BACK, told, family, run.model)
+        self.families.save(family)
+        if run.model == self.operations.challenger:
+            self._tell(self.operations.reject(f"{family.name}: {reason}"))
+        elif run.model == self.operations.champion:
+            struck = protection.struck_out(list(self.families), run.model)
+            if struck and self._goes_back():
+                self._tell(self.operations.roll_back(f"bad runs of {', '.join(struck)}"))
+
+    def _goes_back(self) -> bool:
+        return PREVIOUS in self._library.aliases()
+
+    def _note(self, event: str, reason: str, family: Family, model: str | None = None) -> None:
+        self._library.note(event, what=model or "", why=reason, family=family.name)
+        self._tell(Outcome(event, reason, model, family.name))
+
+    # Beliefs
+
+    def _models_for(self, family: Family) -> list[str]:
+        """List the models that may be asked for a family: generalists, its own, its neighbours'."""
+        operations = self.operations
+        near = [operations.own(each) for each in self.families.near(family, self.thresholds)]
+        found = [operations.champion, operations.challenger, operations.own(family), *near]
+        return [ref for ref in dict.fromkeys(found) if ref is not None and ref != BASELINE]
+
+    def _estimate(self, family: Family) -> None:
+        """Simulate what has no estimate yet; forget what is not asked any more."""
+        models = self._models_for(family)
+        family.estimates = {
+            ref: gain for ref, gain in family.estimates.items() if ref in models
+        }
+        missing = [ref for ref in models if ref not in family.estimates]
+        some = self.operations.variants(family)
+        instances = (*some.searched, *some.judged)
+        if not missing or not instances:
+            return
+        with Processes(instances) as processes:
+            for ref in missing:
+                verdict = judge(processes, self.operations.network(ref))
+                family.estimates[ref] = -math.log(verdict.makespan)
+
+    def catalogue(self, number: int) -> Catalogue:
+        """Say what there is to choose from.
+
+        Raises
+        ------
+        OSError, dask_mlsched.learning.library.LibraryError
+            If the library cannot be read, or a family cannot be written.
+        """
+        operations = self.operations
+        champion, challenger = operations.champion, operations.challenger
+        general = dict(self._general())
+        families = []
+        for family in self.families:
+            before = dict(family.estimates)
+            self._estimate(family)
+            if family.estimates != before:
+                self.families.save(family)
+            arms = beliefs.arms(family, self._models_for(family), general)
+            families.append(
+                KnownFamily(family.name, family.prototype.to_json(), arms, family.sent_back)
+            )
+        unknown = [Belief(BASELINE, 0.0, 0.0)]
+        if champion != BASELINE:
+            unknown.append(Belief(champion, *general[champion]))
+        named = {arm.model for arms in (unknown, *(each.arms for each in families)) for arm in arms}
+        networks: dict[str, Network] = {
+            ref: operations.network(ref) for ref in sorted({*named, champion} - {BASELINE})
+        }
+        return Catalogue(
+            number,
+            champion,
+            tuple(unknown),
+            tuple(families),
+            networks,
+            trial=challenger if challenger in networks else None,
+            same_family=self.thresholds.same_family,
+            near_family=self.thresholds.near_family,
+        )
+
+    def _general(self) -> Iterator[tuple[str, tuple[float, float]]]:
+        """Yield what generalists are worth for families in general."""
+        for ref in (self.operations.champion, self.operations.challenger):
+            if ref is not None and ref != BASELINE:
+                figures = self._library.card(ref).figures
+                makespan = figures.get("challenger", SHIPPED_MAKESPAN)
+                card = -math.log(makespan) if makespan > 0 else None
+                yield ref, beliefs.elsewhere(list(self.families), ref, card)
+
+    # Work
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there may be something to do for `work`."""
+        return bool(self._waiting) or self._mergeable() is not None
+
+    def work(
+        self,
+        effort: Callable[[], Effort],
+        *,
+        decisions: Callable[[Family], Decisions | None] = lambda _family: None,
+    ) -> Outcome | None:
+        """Do what is most worth doing; None if there was nothing to do.
+
+        Parameters
+        ----------
+        effort
+            What one operation may take.
+        decisions
+            Returns the labelled decisions of a family.
+
+        Raises
+        ------
+        OSError, dask_mlsched.learning.library.LibraryError
+            If the library cannot be read or written.
+        """
+        outcome = self._settled() or self._fallen_back()
+        if outcome is None and self._waiting:
+            family = self.families[next(iter(self._waiting))]
+            del self._waiting[family.name]
+            outcome = self.operations.update(
+                family, effort(), decisions=decisions(family), seed=family.count
+            )
+            family.attempt_at = _next_attempt(family.count)
+            self.families.save(family)
+        elif outcome is None and (names := self._mergeable()) is not None:
+            self._merged.add(self._own_models(names))
+            outcome = self.operations.merge(names, effort(), seed=len(self._merged))
+        if outcome is not None:
+            self._tell(outcome)
+        return outcome
+
+    def _settled(self) -> Outcome | None:
+        """Promote or reject the challenger, if its real runs say enough."""
+        challenger = self.operations.challenger
+        if challenger is None:
+            return None
+        verdict = promotion.verdict(
+            list(self.families), challenger, self.operations.champion, self.thresholds
+        )
+        if verdict is None:
+            return None
+        if verdict.objection is None:
+            return self.operations.promote(challenger, verdict.reason, verdict.figures)
+        return self.operations.reject(verdict.objection, verdict.figures)
+
+    def _mergeable(self) -> list[str] | None:
+        """List the families to merge, if there are enough, and no generalist is on trial."""
+        if self.operations.challenger is not None:
+            return None
+        names = [each.name for each in self.families if self.operations.own(each) is not None]
+        if len(names) < max(self.thresholds.merge_after, 2):
+            return None
+        return None if self._own_models(names) in self._merged else names
+
+    def _own_models(self, names: Sequence[str]) -> frozenset[str]:
+        return frozenset(str(self.operations.own(self.families[name])) for name in names)
+
+    def _fallen_back(self) -> Outcome | None:
+        """Roll the champion back, if it serves families worse than the one before did."""
+        aliases = self._library.aliases()
+        champion, previous = aliases[CHAMPION], aliases.get(PREVIOUS)
+        if previous is None or BASELINE in (champion, previous):
+            return None
+        frozen = sum(len(self.families.suite(each).frozen) for each in self.families)
+        if self._compared == (champion, previous, frozen):
+            return None
+        self._compared = champion, previous, frozen
+        found = promotion.fallen(
+            self.operations, list(self.families), champion, previous, self.thresholds
+        )
+        return None if found is None else self.operations.roll_back(*found)
+
+
+#: The makespan over Dask's of the model that ships, on DAGs that its training has not seen.
+SHIPPED_MAKESPAN: Final = 0.661
+
+
+def _next_attempt(count: int) -> int:
+    """Return the number of runs after which a family's model is tried to be bettered again."""
+    return count + 1 if count < EAGER else math.ceil(count * 1.5)
+
+
+def mean_gain(runs: Sequence[Run]) -> float | None:
+    """Return the mean gain of some runs; None without any."""
+    return fmean(run.gain for run in runs) if runs else None

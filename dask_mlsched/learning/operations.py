@@ -1,0 +1,374 @@
+"""What is done to models: update and split, merge, promote and roll back, each with its gate.
+
+By command or by itself, it is the same operation: it makes a version with a card that names parents,
+figures and reason, moves aliases, and leaves an event; or it leaves an event that says why not.
+
+The aliases are `champion`, the generalist that serves; `challenger`, one that is on trial;
+`previous`, the champion before; and for each family that has a model of its own ``family:<name>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from dask_mlsched.core.model_choice import BASELINE
+from dask_mlsched.core.network import Network
+from dask_mlsched.core.thresholds import Thresholds
+from dask_mlsched.learning import family_update, merging
+from dask_mlsched.learning.decisions import Decisions
+from dask_mlsched.learning.default_model import default_model
+from dask_mlsched.learning.families import Families
+from dask_mlsched.learning.family import Family
+from dask_mlsched.learning.library import Library
+from dask_mlsched.learning.library_log import MOVED
+from dask_mlsched.learning.merging import Parent
+from dask_mlsched.learning.model_ref import CHALLENGER, CHAMPION, PREVIOUS, LibraryError
+from dask_mlsched.learning.update import Shipped
+from dask_mlsched.learning.variants import Variants, variants
+
+#: The name of all generalists.
+GENERALIST: Final = "generalist"
+
+#: Events that tell of what came to nothing, of promotions, and of going back.
+REFUSED: Final = "refused"
+PROMOTED: Final = "promoted"
+REJECTED: Final = "rejected"
+ROLLED_BACK: Final = "rolled back"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an operation, as the log tells it."""
+
+    event: str
+    reason: str
+    model: str | None = None
+    family: str | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long an operation may take, on any clock."""
+
+    #: How long it has taken so far; asked before each network is run.
+    elapsed: Callable[[], float]
+    most: float
+
+    @classmethod
+    def counted(cls, networks: int) -> Effort:
+        """Allow for so many networks to be run: the same everywhere."""
+        runs = iter(range(networks + 1))
+        return cls(lambda: next(runs, networks), networks)
+
+
+def family_alias(family: str) -> str:
+    """Return the alias of a family's own model."""
+    return f"family:{family}"
+
+
+class Operations:
+    """What can be done to the models of one library.
+
+    Parameters
+    ----------
+    library
+        Open for writing. A champion is made of the model that ships, if there is none.
+    families
+        Whose runs there are.
+    thresholds
+        Of the gates.
+    ship
+        Makes the instances that ship; called once, when they are needed, for it takes seconds.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        families: Families,
+        thresholds: Thresholds,
+        ship: Callable[[], Shipped],
+    ) -> None:
+        self.library = library
+        self.families = families
+        self.thresholds = thresholds
+        self._ship = ship
+        self._shipped: Shipped | None = None
+        #: family -> the programs whose variants these are.
+        self._variants: dict[str, tuple[tuple[str, ...], Variants]] = {}
+        if CHAMPION not in library.aliases():
+            self._begin()
+
+    def _begin(self) -> None:
+        model = default_model()
+        ref = self.library.add(
+            GENERALIST, model.network, made_by="shipped", reason="comes with the package"
+        )
+        self.library.move({CHAMPION: ref}, "the model that ships is the first champion")
+
+    @property
+    def shipped(self) -> Shipped:
+        """The instances that ship."""
+        if self._shipped is None:
+            self._shipped = self._ship()
+        return self._shipped
+
+    # What there is
+
+    @property
+    def champion(self) -> str:
+        """The generalist that serves."""
+        return self.library.aliases()[CHAMPION]
+
+    @property
+    def challenger(self) -> str | None:
+        """The generalist on trial."""
+        return self.library.aliases().get(CHALLENGER)
+
+    def own(self, family: Family) -> str | None:
+        """Return the model that is a family's own; None if the generalist serves it."""
+        return self.library.aliases().get(family_alias(family.name))
+
+    def network(self, ref: str) -> Network:
+        """Load a network that is not `BASELINE`."""
+        network = self.library.network(ref)
+        if network is None:
+            msg = f"{ref!r} has no network; name a version of a model"
+            raise LibraryError(msg)
+        return network
+
+    def variants(self, family: Family) -> Variants:
+        """Return variants of a family's runs; none without any."""
+        instances = self.families.suite(family).instances
+        programs = tuple(each.name for each in instances)
+        known = self._variants.get(family.name)
+        if known is None or known[0] != programs:
+            known = self._variants[family.name] = programs, variants(instances)
+        return known[1]
+
+    # Update and split
+
+    def update(
+        self,
+        family: Family,
+        effort: Effort,
+        *,
+        decisions: Decisions | None = None,
+        seed: int = 0,
+    ) -> Outcome:
+        """Try a better model for a family; the first of its own splits it off.
+
+        Raises
+        ------
+        OSError, LibraryError
+            If the library cannot be read or written.
+        """
+        made_of = [*filter(None, (self.own(family), self.champion))]
+        others = [
+            ref
+            for each in self.families.near(family, self.thresholds)
+            if (ref := self.own(each)) is not None
+        ]
+        own = self.own(family)
+        attempt = family_update.attempt(
+            self.network(self.champion),
+            None if own is None else self.network(own),
+            [self.network(ref) for ref in others],
+            self.variants(family),
+            decisions,
+            self.thresholds,
+            seed=seed,
+            elapsed=effort.elapsed,
+            seconds=effort.most,
+        )
+        figures = {name: round(each, 5) for name, each in attempt.figures.items()}
+        if attempt.network is None or attempt.objection is not None:
+            reason = f"{attempt.kind} of {family.name}: {attempt.objection}"
+            return self._refused(reason, figures, made_of, family.name)
+        reason = f"{figures['makespan']:.3f} of Dask's time on variants of its runs, " + (
+            f"{figures['before']:.3f} before"
+            if "before" in figures
+            else f"{figures['generalist']:.3f} with the generalist"
+        )
+        ref = self.library.add(
+            family.name,
+            attempt.network,
+            made_by=f"{attempt.kind} ({attempt.made_by})",
+            reason=reason,
+            parents=made_of[:1],
+            figures=figures,
+            families=[family.name],
+        )
+        self.library.move({family_alias(family.name): ref}, f"{attempt.kind}: {reason}", figures)
+        return Outcome(attempt.kind, reason, ref, family.name, figures)
+
+    # Merge
+
+    def merge(self, names: Sequence[str], effort: Effort, *, seed: int = 0) -> Outcome:
+        """Make one generalist of the models of some families; it is on trial if it is as good.
+
+        Raises
+        ------
+        OSError, LibraryError
+            If the library cannot be read or written, or a family has no model of its own.
+        """
+        parents, refs = [], []
+        for name in names:
+            family = self.families[name]
+            ref = self.own(family)
+            if ref is None:
+                msg = f"family {name!r} has no model of its own to merge; name others"
+                raise LibraryError(msg)
+            refs.append(ref)
+            parents.append(Parent(name, self.network(ref), self.variants(family)))
+        found = merging.merge(
+            parents,
+            self.network(self.champion),
+            self.shipped,
+            self.thresholds,
+            seed=seed,
+            elapsed=effort.elapsed,
+            seconds=effort.most,
+        )
+        made_of = [self.champion, *refs]
+        if found.objection is not None:
+            reason = f"merge of {', '.join(names)}: {found.objection}"
+            return self._refused(reason, found.figures, made_of)
+        reason = (
+            f"stands for {', '.join(found.families)}; {found.figures['overall']:.4f} of the "
+            "champion's makespan over all families"
+        )
+        return self.challenge(
+            found.network,
+            made_by=f"merge ({found.made_by})",
+            reason=reason,
+            parents=made_of,
+            figures=found.figures,
+            families=found.families,
+            event="merged",
+        )
+
+    def challenge(
+        self,
+        network: Network,
+        *,
+        made_by: str,
+        reason: str,
+        parents: Sequence[str],
+        figures: Mapping[str, float],
+        families: Sequence[str] = (),
+        event: str = "challenger",
+    ) -> Outcome:
+        """Put a generalist that has passed its simulated gate on trial."""
+        ref = self.library.add(
+            GENERALIST,
+            network,
+            made_by=made_by,
+            reason=reason,
+            parents=parents,
+            figures=figures,
+            families=families,
+        )
+        self.library.move({CHALLENGER: ref}, f"on trial: {reason}", figures)
+        return Outcome(event, reason, ref, None, figures)
+
+    # Promote and roll back
+
+    def promote(
+        self, ref: str, reason: str, figures: Mapping[str, float] | None = None
+    ) -> Outcome:
+        """Let a generalist serve; families whose models it stands for are served by it, too.
+
+        Raises
+        ------
+        OSError, LibraryError
+            If the library cannot be read or written, or there is no such version.
+        """
+        told = dict(figures or {})
+        target = self.library.resolve(ref)
+        before = self.champion
+        if target == before:
+            msg = f"{target!r} is the champion already; name another version"
+            raise LibraryError(msg)
+        moves: dict[str, str | None] = {PREVIOUS: before, CHAMPION: target}
+        aliases = self.library.aliases()
+        if CHALLENGER in aliases and aliases[CHALLENGER] == target:
+            moves[CHALLENGER] = None
+        if target != BASELINE:
+            card = self.library.card(target)
+            for family in card.families:
+                alias = family_alias(family)
+                # A model that came after the merge is not what it stands for.
+                if aliases.get(alias) in card.parents:
+                    moves[alias] = None
+        self.library.move(moves, f"promoted: {reason}", told)
+        self.library.note(PROMOTED, what=target, why=reason, figures=told, parents=[before])
+        return Outcome(PROMOTED, reason, target, None, told)
+
+    def reject(self, reason: str, figures: Mapping[str, float] | None = None) -> Outcome:
+        """Take the challenger off its trial."""
+        ref = self.challenger
+        if ref is None:
+            msg = "no generalist is on trial; there is nothing to reject"
+            raise LibraryError(msg)
+        told = dict(figures or {})
+        self.library.move({CHALLENGER: None}, f"rejected: {reason}", told)
+        self.library.note(REJECTED, what=ref, why=reason, figures=told)
+        return Outcome(REJECTED, reason, ref, None, told)
+
+    def roll_back(self, reason: str, figures: Mapping[str, float] | None = None) -> Outcome:
+        """Let the champion before serve again, and with it all that its successor stood for.
+
+        Raises
+        ------
+        OSError, LibraryError
+            If the library cannot be read or written, or there was none before.
+        """
+        told = dict(figures or {})
+        aliases = self.library.aliases()
+        champion = aliases[CHAMPION]
+        moves = self._moves_back(champion)
+        if moves is None:
+            target = self.library.back(CHAMPION, f"rolled back: {reason}")
+        else:
+            target = str(moves[CHAMPION])
+            self.library.move(moves, f"rolled back: {reason}", told)
+        self.library.note(ROLLED_BACK, what=champion, why=reason, figures=told, parents=[target])
+        return Outcome(ROLLED_BACK, reason, champion, None, told)
+
+    def _moves_back(self, champion: str) -> dict[str, str | None] | None:
+        """Return what undoes the move by which a champion came; None if that cannot be."""
+        aliases = self.library.aliases()
+        for event in reversed(self.library.events()):
+            moves = event.fields.get("moves", {})
+            if event.kind != MOVED or CHAMPION not in moves or moves[CHAMPION][1] != champion:
+                continue
+            back = {
+                alias: before
+                for alias, (before, after) in moves.items()
+                # What has moved on since then stays, and a trial that has ended is over.
+                if aliases.get(alias) == after and alias != CHALLENGER
+            }
+            there = all(ref is None or self._is_there(ref) for ref in back.values())
+            return back if there and back.get(CHAMPION) else None
+        return None
+
+    def _is_there(self, ref: str) -> bool:
+        try:
+            self.library.network(ref)
+        except LibraryError:
+            return False
+        return True
+
+    def _refused(
+        self,
+        reason: str,
+        figures: Mapping[str, float],
+        parents: Sequence[str],
+        family: str | None = None,
+    ) -> Outcome:
+        what = "" if family is None else family_alias(family)
+        self.library.note(REFUSED, what=what, why=reason, figures=figures, parents=parents)
+        return Outcome(REFUSED, reason, None, family, figures)

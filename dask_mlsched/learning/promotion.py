@@ -1,0 +1,126 @@
+"""Whether a generalist on trial may take over, and whether one that did has to go back.
+
+The trial is of real runs. Each one is paired with what the champion is believed to come to for the
+same family: by its own real runs there as far as there are any, and by simulation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from dask_mlsched.core.thresholds import Thresholds
+from dask_mlsched.learning.beliefs import belief
+from dask_mlsched.learning.family import Family
+from dask_mlsched.learning.generality import BestKnown, GapTable, gap_table
+from dask_mlsched.learning.statistics import mean_interval
+
+if TYPE_CHECKING:
+    from dask_mlsched.learning.operations import Operations
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a trial came to."""
+
+    #: Why it may take over.
+    reason: str
+    #: Why it may not; None if it may.
+    objection: str | None
+    figures: dict[str, float]
+
+
+def verdict(
+    families: Sequence[Family], challenger: str, champion: str, thresholds: Thresholds
+) -> Verdict | None:
+    """Judge the trial of a generalist; None while there are too few runs.
+
+    It may take over if the makespans of its runs are not above the champion's for certain on the
+    wrong side: the lower end of the interval of the mean gain is at least 0; and no family is
+    slower by more than a threshold.
+    """
+    pairs = {
+        family.name: [run.gain - belief(family, champion).mean for run in runs]
+        for family in families
+        if (runs := family.runs_of(challenger))
+    }
+    every = [gain for gains in pairs.values() for gain in gains]
+    if len(every) < max(1, thresholds.promote_pairs):
+        return None
+    low, high = mean_interval(every)
+    figures = {
+        "pairs": float(len(every)),
+        "ratio": math.exp(-fmean(every)),
+        "ratio_low": math.exp(-high),
+        "ratio_high": math.exp(-low),
+    }
+    means = {name: fmean(gains) for name, gains in pairs.items()}
+    worst = min(means, key=lambda name: means[name])
+    figures["worst"] = math.exp(-means[worst])
+    told = {name: round(each, 4) for name, each in figures.items()}
+    reason = f"{figures['ratio']:.3f} of the champion's time in {len(every)} real runs"
+    if figures["worst"] > 1 + thresholds.promote_live_loss:
+        objection = (
+            f"{figures['worst']:.3f} of the champion's time for family {worst}; "
+            f"expected {1 + thresholds.promote_live_loss} at most"
+        )
+        return Verdict(reason, objection, told)
+    if low >= 0:
+        return Verdict(reason, None, told)
+    if high < 0 or len(every) >= 4 * thresholds.promote_pairs:
+        objection = (
+            f"{reason}, {math.exp(-high):.3f} to {math.exp(-low):.3f}; expected 1 at most for "
+            "certain"
+        )
+        return Verdict(reason, objection, told)
+    return None
+
+
+def fallen(
+    operations: Operations,
+    families: Sequence[Family],
+    champion: str,
+    previous: str,
+    thresholds: Thresholds,
+    best: BestKnown | None = None,
+) -> tuple[str, dict[str, float]] | None:
+    """Compare a champion with the one before on the families' suites.
+
+    Returns
+    -------
+    tuple of str and dict, or None
+        Why it has to go back, with figures; None if it may stay.
+    """
+    instances = {
+        family.name: judged
+        for family in families
+        if (judged := operations.variants(family).judged)
+    }
+    if not instances:
+        return None
+    table = gap_table(
+        {ref: operations.network(ref) for ref in (champion, previous)},
+        instances,
+        covers={},
+        covered_gap=thresholds.covered_gap,
+        best=best,
+    )
+    return _worse(table, champion, previous, thresholds)
+
+
+def _worse(
+    table: GapTable, champion: str, previous: str, thresholds: Thresholds
+) -> tuple[str, dict[str, float]] | None:
+    for each in table.families:
+        now, before = each.gap(champion), each.gap(previous)
+        figures = {"gap": round(now, 4), "gap_before": round(before, 4)}
+        covered = thresholds.covered_gap
+        if before >= covered and before - now > thresholds.rollback_gap:
+            why = f"closes {now:.2f} of the gap of family {each.family}, {before:.2f} before"
+            return why, figures
+        if now < covered <= before:
+            return f"does not cover family {each.family} any more: {now:.2f} of its gap", figures
+    return None
