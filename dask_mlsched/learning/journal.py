@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from dask_mlsched.learning.checked_file import open_for_appending
 
 
 class Journal:
@@ -17,10 +19,14 @@ class Journal:
     ----------
     path
         Made with the first event.
+    durable
+        Whether an event is on disk when `write` returns. Nor is such a journal written to through
+        a link.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, durable: bool = False) -> None:
         self.path = path
+        self._durable = durable
 
     def write(self, kind: str, time: float, **fields: Any) -> None:
         """Append an event.
@@ -38,7 +44,7 @@ class Journal:
             If it cannot be written.
         """
         line = json.dumps({"time": round(time, 3), "event": kind, **fields}, allow_nan=False)
-        with self.path.open("ab+") as file:
+        with self._open() as file:
             end = file.seek(0, os.SEEK_END)
             torn = False
             if end:
@@ -46,6 +52,14 @@ class Journal:
                 torn = file.read(1) != b"\n"
             # In one piece, as far as the system has it; behind a line that was cut, a new one.
             file.write(b"\n" * torn + line.encode() + b"\n")
+            if self._durable:
+                file.flush()
+                os.fsync(file.fileno())
+
+    def _open(self) -> IO[bytes]:
+        if self._durable:
+            return os.fdopen(open_for_appending(self.path), "ab+")
+        return self.path.open("ab+")
 
     def read(self) -> list[dict[str, Any]]:
         """List the events, oldest first; lines that are none are passed over.
@@ -61,7 +75,7 @@ class Journal:
         for line in self.path.read_bytes().splitlines():
             try:
                 event = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(event, dict) and isinstance(event.get("event"), str):
                 events.append(event)

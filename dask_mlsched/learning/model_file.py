@@ -28,6 +28,8 @@ from dask_mlsched.core.network import (
     hidden_of,
     shapes,
 )
+from dask_mlsched.learning.checked_file import TooLargeError, read_regular
+from dask_mlsched.learning.one_line import one_line
 from dask_mlsched.learning.whole_file import write_whole
 
 FORMAT: Final = "mlsched-model"
@@ -35,6 +37,9 @@ VERSION: Final = 1
 
 #: Bytes of the largest file that is read: a thousand times a usual model.
 SIZE_LIMIT: Final = 16_000_000
+
+#: Of these, bytes that say what is in it. Read into Python, they may take a hundred times as many.
+HEADER_LIMIT: Final = 1_000_000
 
 _CURE: Final = "save it again with dask_mlsched.learning.model_file.save, or use another model"
 
@@ -87,6 +92,7 @@ def save(path: Path, model: Model) -> None:
     data = safetensors.numpy.save(model.network._asdict(), metadata)
     if len(data) > SIZE_LIMIT:
         raise _too_large(path, len(data))
+    _check_header(path, data)
     write_whole(path, data)
 
 
@@ -106,7 +112,19 @@ def load(path: Path, names: Sequence[str] | None = None) -> Model:
         If it cannot be read, is too large, damaged or of another format or version, takes other
         features, or holds arrays of other names, types or shapes, or values that are not finite.
     """
-    data = _read(path)
+    return parse(path, _read(path), names)
+
+
+def parse(path: Path, data: bytes, names: Sequence[str] | None = None) -> Model:
+    """Make a model of what `path` holds; for the rest, see `load`.
+
+    Raises
+    ------
+    ModelFileError
+        As `load` does.
+    """
+    if len(data) > SIZE_LIMIT:
+        raise _too_large(path, len(data))
     tensors = _tensors(path, data)
     metadata = _metadata(data)
     _check_format(path, metadata)
@@ -124,19 +142,24 @@ def load(path: Path, names: Sequence[str] | None = None) -> Model:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            # One byte more tells that there is more, without taking all of a huge file.
-            data = file.read(SIZE_LIMIT + 1)
-            size = file.seek(0, 2) if file.seekable() else len(data)
-    except OSError as error:
-        found = f"cannot be read ({error.strerror})"
+        return read_regular(path, SIZE_LIMIT)
+    except TooLargeError as error:
+        raise _too_large(path, error.nbytes) from None
+    except (OSError, ValueError) as error:  # the latter for a name that no file can have
+        found = f"cannot be read ({getattr(error, 'strerror', None) or error})"
         raise _error(path, found, "a model file", "name one that exists") from None
-    if len(data) > SIZE_LIMIT:
-        raise _too_large(path, size)
-    return data
+
+
+def _check_header(path: Path, data: bytes) -> None:
+    header = int.from_bytes(data[:8], "little")
+    # A longer one than the file is found by `deserialize`.
+    if HEADER_LIMIT < header < len(data):
+        found = f"a header of {header} bytes"
+        raise _error(path, found, f"{HEADER_LIMIT} at most", "shorten its card")
 
 
 def _tensors(path: Path, data: bytes) -> dict[str, Any]:
+    _check_header(path, data)
     try:
         # What it returns is looked at below, one by one.
         return dict(safetensors.deserialize(data))  # type: ignore[no-untyped-call]
@@ -226,4 +249,7 @@ def _too_large(path: Path, nbytes: int) -> ModelFileError:
 
 
 def _error(path: Path, found: str, expected: str, cure: str) -> ModelFileError:
-    return ModelFileError(f"model file {str(path)!r}: {found}; expected {expected}; {cure}")
+    # What was found may be any text of any length.
+    return ModelFileError(
+        f"model file {str(path)!r}: {one_line(found)}; expected {one_line(expected)}; {cure}"
+    )
