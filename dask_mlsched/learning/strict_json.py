@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from numbers import Real
 from typing import Any, Final
 
 #: Lists and objects within one another.
@@ -40,7 +41,7 @@ def number(value: Any) -> float | None:
     >>> number(3), number(True), number("3"), number(10**400)
     (3.0, None, None, None)
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         return None
     try:
         found = float(value)

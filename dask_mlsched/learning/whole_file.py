@@ -25,7 +25,18 @@ def move_into_place(temporary: Path, path: Path) -> None:
         If it cannot; what was there stays.
     """
     temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Bring the names in a folder to disk.
+
+    Raises
+    ------
+    OSError
+        If it cannot be done.
+    """
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:
