@@ -95,7 +95,7 @@ class FamilySuite:
         """List the files that are there, also damaged ones: what is frozen stays what it is."""
         if not self._folder.is_dir():
             return []
-        return sorted(path.name for path in self._folder.glob(f"{kind or '*'}*{_SUFFIX}"))
+        return sorted(path.name for path in self._folder.glob(f"{kind}*{_SUFFIX}"))
 
     def _write(self, file: str, instance: Instance) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

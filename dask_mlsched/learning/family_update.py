@@ -1,8 +1,9 @@
 """A new model for one family: searched on from the best there is, and put to the family's gate.
 
-A family that has no model of its own gets one if that saves clearly more of Dask's time than the
-generalist does: it is *split* off. The next version of a model of its own has to be better than the
-one before. Both are judged on variants of the family's runs that no search has seen.
+A family that is served by a generalist, or shares a model with others, gets one of its own if that
+saves clearly more of Dask's time: it is *split* off. The next version of a model of its own has to
+be better than the one before. Both are judged on variants of the family's runs that no search has
+seen.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ class FamilyAttempt:
 
 
 def attempt(
-    generalist: Network,
-    own: Network | None,
+    serving: Network,
     others: Sequence[Network],
     variants: Variants,
     decisions: Decisions | None,
     thresholds: Thresholds,
     *,
+    kind: Kind,
     seed: int,
     elapsed: Callable[[], float],
     seconds: float,
@@ -59,8 +60,8 @@ def attempt(
 
     Parameters
     ----------
-    generalist, own, others
-        What serves in general; the family's own model, if it has one; models of near families.
+    serving, others
+        What serves the family now, and other networks to begin at: of near families, for one.
     variants
         Of the family's runs.
     decisions
@@ -68,10 +69,8 @@ def attempt(
     elapsed, seconds
         How long it has taken so far, and may take, on any clock.
     """
-    kind: Kind = "split" if own is None else "update"
-    known = [generalist, *([] if own is None else [own]), *others]
     with Processes(variants.searched) as processes:
-        start = best_start(processes, known, generalist)
+        start = best_start(processes, (serving, *others), serving)
     made = challenger(
         start,
         Suite(variants.searched, ()),
@@ -82,50 +81,46 @@ def attempt(
         search=SEARCH,
     )
     network = start if made is None else made.network
-    if any(network is each for each in (generalist, own)):
+    if network is serving:
         nothing = "nothing better was found on what was searched with"
         return FamilyAttempt(kind, None, None, nothing, {})
     made_by: MadeBy = "search" if made is None else made.made_by
-    figures, objection = _judged(network, generalist, own, variants, thresholds)
-    return FamilyAttempt(kind, network, made_by, objection, figures)
-
-
-def _judged(
-    network: Network,
-    generalist: Network,
-    own: Network | None,
-    variants: Variants,
-    thresholds: Thresholds,
-) -> tuple[dict[str, float], str | None]:
     with Processes(variants.judged) as processes:
-        after, general = (
+        before, after = (
             [each.makespan for each in judge(processes, each).outcomes]
-            for each in (network, generalist)
+            for each in (serving, network)
         )
-        before = None if own is None else [e.makespan for e in judge(processes, own).outcomes]
-    # Makespans are over Dask alone, so differences are shares of its time.
-    saved = [theirs - ours for theirs, ours in zip(general, after, strict=True)]
+    figures = _figures(before, after)
+    return FamilyAttempt(kind, network, made_by, _objection(kind, figures, thresholds), figures)
+
+
+def _figures(before: Sequence[float], after: Sequence[float]) -> dict[str, float]:
+    """Return what both come to, as shares of Dask's time."""
+    saved = [old - new for old, new in zip(before, after, strict=True)]
     low, high = mean_interval(saved)
     figures = {
         "makespan": geometric_mean(after),
-        "generalist": geometric_mean(general),
+        "before": geometric_mean(before),
         "saved": fmean(saved),
         "variants": float(len(saved)),
     }
-    if before is not None:
-        figures["before"] = geometric_mean(before)
+    # Of a single variant nobody knows how much is luck.
+    return figures if len(saved) < 2 else {**figures, "saved_low": low, "saved_high": high}
+
+
+def _objection(kind: Kind, figures: dict[str, float], thresholds: Thresholds) -> str | None:
+    if kind == "update":
         ratio = figures["makespan"] / figures["before"]
         if ratio <= 1 - thresholds.update_gain:
-            return figures, None
-        return figures, (
+            return None
+        return (
             f"{ratio:.4f} of the makespan of the version before; "
             f"expected {1 - thresholds.update_gain} at most"
         )
-    if len(saved) > 1:
-        figures |= {"saved_low": low, "saved_high": high}
-    if figures["saved"] < thresholds.split_gain or not low > 0:
-        return figures, (
-            f"saves {figures['saved']:.4f} of Dask's time beside the generalist, {low:.4f} for "
-            f"certain; expected {thresholds.split_gain}, and above 0 for certain"
-        )
-    return figures, None
+    low = figures.get("saved_low", -1.0)
+    if figures["saved"] >= thresholds.split_gain and low > 0:
+        return None
+    return (
+        f"saves {figures['saved']:.4f} of Dask's time, {low:.4f} for certain; expected "
+        f"{thresholds.split_gain}, and more than 0 for certain"
+    )

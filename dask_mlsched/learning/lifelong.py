@@ -10,7 +10,7 @@ files: a process that is killed is followed by one that goes on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
@@ -95,8 +95,12 @@ class Lifelong:
         self._tell = tell
         #: Families with runs since their models were last tried to be bettered.
         self._waiting: dict[str, None] = {}
-        #: The sets of models that were tried to be merged since the start.
+        #: The models that were tried to be merged since the start, by twos.
         self._merged: set[frozenset[str]] = set()
+        #: The models of families when a generalist was last made of them.
+        self._generalised: frozenset[str] = frozenset()
+        #: Those that were last looked at for two to merge.
+        self._looked_at: frozenset[str] = frozenset()
         #: What the champion was last compared with the one before on.
         self._compared: tuple[str, str, int] | None = None
 
@@ -251,11 +255,6 @@ class Lifelong:
 
     # Work
 
-    @property
-    def has_work(self) -> bool:
-        """Whether there may be something to do for `work`."""
-        return bool(self._waiting) or self._mergeable() is not None
-
     def work(
         self,
         effort: Callable[[], Effort],
@@ -285,9 +284,8 @@ class Lifelong:
             )
             family.attempt_at = _next_attempt(family.count)
             self.families.save(family)
-        elif outcome is None and (names := self._mergeable()) is not None:
-            self._merged.add(self._own_models(names))
-            outcome = self.operations.merge(names, effort(), seed=len(self._merged))
+        elif outcome is None:
+            outcome = self._fewer(effort)
         if outcome is not None:
             self._tell(outcome)
         return outcome
@@ -306,17 +304,28 @@ class Lifelong:
             return self.operations.promote(challenger, verdict.reason, verdict.figures)
         return self.operations.reject(verdict.objection, verdict.figures)
 
-    def _mergeable(self) -> list[str] | None:
-        """List the families to merge, if there are enough, and no generalist is on trial."""
-        if self.operations.challenger is not None:
+    def _fewer(self, effort: Callable[[], Effort]) -> Outcome | None:
+        """Make a generalist of models that are new, or one model of the two that are nearest."""
+        models = self._own_models()
+        if (
+            self.operations.challenger is None
+            and len(models - self._generalised) >= self.thresholds.merge_after
+        ):
+            self._generalised = models
+            return self.operations.generalise(effort(), seed=len(self._merged))
+        if models == self._looked_at:
             return None
-        names = [each.name for each in self.families if self.operations.own(each) is not None]
-        if len(names) < max(self.thresholds.merge_after, 2):
+        self._looked_at = models
+        names = self.operations.closest()
+        if names is None or (pair := self._own_models(names)) in self._merged:
             return None
-        return None if self._own_models(names) in self._merged else names
+        self._merged.add(pair)
+        return self.operations.merge(names, effort(), seed=len(self._merged))
 
-    def _own_models(self, names: Sequence[str]) -> frozenset[str]:
-        return frozenset(str(self.operations.own(self.families[name])) for name in names)
+    def _own_models(self, names: Iterable[str] | None = None) -> frozenset[str]:
+        """Return the models of some families, or of all."""
+        some = self.families if names is None else (self.families[name] for name in names)
+        return frozenset(ref for each in some if (ref := self.operations.own(each)) is not None)
 
     def _fallen_back(self) -> Outcome | None:
         """Roll the champion back, if it serves families worse than the one before did."""

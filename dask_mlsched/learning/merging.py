@@ -1,10 +1,11 @@
-"""One generalist in the place of the models of several families.
+"""One model in the place of several: a shared one for some families, or a generalist for all.
 
 What is proposed first: the champion, each family's model, the mean of their weights, and a score
-that is distilled from their choices. From the best of these a search goes on over the runs of all
-families and over DAGs that ship, where costs are over those of the models that are to be merged.
-The families for which the result takes hardly longer than their own models are what it stands for;
-over everything else it has to pass the gate of every generalist.
+that is distilled from their choices. From the best of these a search goes on over the runs of the
+families, where costs are over those of the models that serve them now. A shared model has to be
+hardly slower for each family than the family's own. A generalist is also searched with DAGs that
+ship, has to pass the gate of every generalist, and stands for the families for which it is hardly
+slower than their own models.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from dask_mlsched.core.network import Network, hidden_of
 from dask_mlsched.core.thresholds import Thresholds
-from dask_mlsched.learning.challengers import MadeBy, challenger
+from dask_mlsched.learning.challengers import challenger
 from dask_mlsched.learning.distilling import Lesson, distil
 from dask_mlsched.learning.gate import Suite, compare, judged
 from dask_mlsched.learning.instance import Instance
@@ -30,10 +31,6 @@ from dask_mlsched.learning.verdict import judge
 
 #: The search is over many DAGs at once, and begins well.
 SEARCH: Final = SearchSettings(population=14, elites=5, sigma=0.25)
-
-#: A merge of fewer families than this is none.
-LEAST_FAMILIES: Final = 2
-
 
 @dataclass(frozen=True, eq=False)
 class Parent:
@@ -62,14 +59,13 @@ class Merge:
 def merge(
     parents: Sequence[Parent],
     champion: Network,
-    shipped: Shipped,
     thresholds: Thresholds,
     *,
     seed: int,
     elapsed: Callable[[], float],
     seconds: float,
 ) -> Merge:
-    """Make one network of several, and judge it.
+    """Make one model for some families, and judge it.
 
     Parameters
     ----------
@@ -78,10 +74,62 @@ def merge(
     elapsed, seconds
         How long it has taken so far, and may take, on any clock.
     """
-    searched = Suite(
-        [each for parent in parents for each in parent.variants.searched], shipped.searched
+    network, made_by = _made(parents, champion, (), seed, elapsed, seconds)
+    ratios = {parent.family: ratio_of(parent, network) for parent in parents}
+    worst = max(ratios, key=lambda family: ratios[family])
+    objection = None
+    if ratios[worst] > 1 + thresholds.merge_loss:
+        objection = (
+            f"{ratios[worst]:.4f} of the makespan of {worst}'s own model; "
+            f"expected {1 + thresholds.merge_loss} at most"
+        )
+    figures = {f"ratio of {family}": round(ratio, 5) for family, ratio in ratios.items()}
+    return Merge(network, made_by, tuple(ratios), ratios, objection, figures)
+
+
+def generalise(
+    parents: Sequence[Parent],
+    champion: Network,
+    shipped: Shipped,
+    thresholds: Thresholds,
+    *,
+    seed: int,
+    elapsed: Callable[[], float],
+    seconds: float,
+) -> Merge:
+    """Make a generalist of the champion and the models of families, and judge it.
+
+    Parameters
+    ----------
+    parents
+        At least one; a family without a model of its own comes with the champion's network.
+    elapsed, seconds
+        How long it has taken so far, and may take, on any clock.
+    """
+    network, made_by = _made(parents, champion, shipped.searched, seed, elapsed, seconds)
+    ratios = {parent.family: ratio_of(parent, network) for parent in parents}
+    families = tuple(
+        family for family, ratio in ratios.items() if ratio <= 1 + thresholds.merge_loss
     )
-    usual = _usual(parents, champion, shipped.searched)
+    judged_on = [each for parent in parents for each in parent.variants.judged]
+    suite = Suite(judged_on, shipped.judged)
+    compared = compare(suite, judged(suite, champion), network)
+    figures = {name: round(each, 5) for name, each in compared.figures.items()}
+    figures |= {f"ratio of {family}": round(ratio, 5) for family, ratio in ratios.items()}
+    return Merge(network, made_by, families, ratios, compared.objection, figures)
+
+
+def _made(
+    parents: Sequence[Parent],
+    champion: Network,
+    shipped: Sequence[Instance],
+    seed: int,
+    elapsed: Callable[[], float],
+    seconds: float,
+) -> tuple[Network, str]:
+    """Propose, and search on from the best; return the result and how it was made."""
+    searched = Suite([each for parent in parents for each in parent.variants.searched], shipped)
+    usual = _usual(parents, champion, shipped)
     start, made_by = _best(_proposals(parents, champion), searched, usual)
     made = challenger(
         start,
@@ -93,19 +141,17 @@ def merge(
         usual=usual,
         search=SEARCH,
     )
-    if made is not None:
-        start, made_by = made.network, f"{made_by}, {made.made_by}"
-    return _judged(start, made_by, parents, champion, shipped, thresholds)
+    return (start, made_by) if made is None else (made.network, f"{made_by}, {made.made_by}")
 
 
 def _proposals(parents: Sequence[Parent], champion: Network) -> dict[str, Network]:
     networks = [parent.network for parent in parents]
-    found = {"champion": champion}
-    found |= {f"model of {parent.family}": parent.network for parent in parents}
+    found = {"the champion": champion}
+    found |= {f"the model of {parent.family}": parent.network for parent in parents}
     if not any(any(hidden_of(each)) for each in (champion, *networks)):
-        found["mean of weights"] = mean_of(networks, champion)
+        found["the mean of weights"] = mean_of(networks, champion)
     lessons = [Lesson(parent.network, parent.variants.searched) for parent in parents]
-    found["distilled"] = distil(lessons, champion)
+    found["distillation"] = distil(lessons, champion)
     return found
 
 
@@ -132,7 +178,7 @@ def _usual(
 
 def _best(
     proposals: Mapping[str, Network], searched: Suite, usual: Sequence[float]
-) -> tuple[Network, MadeBy | str]:
+) -> tuple[Network, str]:
     """Return the proposal that is best on what is searched on, and its name."""
     with Processes(searched.instances) as processes:
         costs = {
@@ -152,33 +198,7 @@ def _best(
     return proposals[name], name
 
 
-def _judged(
-    network: Network,
-    made_by: str,
-    parents: Sequence[Parent],
-    champion: Network,
-    shipped: Shipped,
-    thresholds: Thresholds,
-) -> Merge:
-    ratios = {parent.family: _ratio(parent, network) for parent in parents}
-    families = tuple(
-        family for family, ratio in ratios.items() if ratio <= 1 + thresholds.merge_loss
-    )
-    suite = Suite([each for parent in parents for each in parent.variants.judged], shipped.judged)
-    compared = compare(suite, judged(suite, champion), network)
-    figures = {**compared.figures, "merged": float(len(families))}
-    figures |= {f"loss of {family}": ratio - 1 for family, ratio in ratios.items()}
-    objection = compared.objection
-    if len(families) < LEAST_FAMILIES:
-        objection = (
-            f"stands for {len(families)} of {len(parents)} families within "
-            f"{thresholds.merge_loss:.0%}; expected {LEAST_FAMILIES} at least"
-        )
-    rounded = {name: round(each, 5) for name, each in figures.items()}
-    return Merge(network, made_by, families, ratios, objection, rounded)
-
-
-def _ratio(parent: Parent, network: Network) -> float:
+def ratio_of(parent: Parent, network: Network) -> float:
     """Return the makespan of a network over that of a family's own model, on what is judged on."""
     with Processes(parent.variants.judged) as processes:
         before, after = (judge(processes, each) for each in (parent.network, network))

@@ -9,8 +9,10 @@ The aliases are `champion`, the generalist that serves; `challenger`, one that i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Final
 
 from dask_mlsched.core.model_choice import BASELINE
@@ -31,8 +33,15 @@ from dask_mlsched.learning.variants import Variants, variants
 #: The name of all generalists.
 GENERALIST: Final = "generalist"
 
-#: Events that tell of what came to nothing, of promotions, and of going back.
+#: Letters of the longest name of a model.
+_LONGEST_NAME: Final = 64
+
+#: Of so many models at least one is made.
+LEAST_MERGED: Final = 2
+
+#: Events that tell of what came to nothing, of trials, promotions, and of going back.
 REFUSED: Final = "refused"
+CHALLENGE: Final = "challenger"
 PROMOTED: Final = "promoted"
 REJECTED: Final = "rejected"
 ROLLED_BACK: Final = "rolled back"
@@ -62,6 +71,14 @@ class Effort:
         """Allow for so many networks to be run: the same everywhere."""
         runs = iter(range(networks + 1))
         return cls(lambda: next(runs, networks), networks)
+
+
+def _shared_name(names: Sequence[str]) -> str:
+    """Name a model after the families that share it."""
+    whole = ".".join(sorted(names))
+    if len(whole) <= _LONGEST_NAME:
+        return whole
+    return f"shared-{hashlib.blake2b(whole.encode(), digest_size=4).hexdigest()}"
 
 
 def family_alias(family: str) -> str:
@@ -96,6 +113,8 @@ class Operations:
         self.thresholds = thresholds
         self._ship = ship
         self._shipped: Shipped | None = None
+        #: family -> what was found for it last and refused: the next search may begin there.
+        self._found: dict[str, Network] = {}
         #: family -> the programs whose variants these are.
         self._variants: dict[str, tuple[tuple[str, ...], Variants]] = {}
         if CHAMPION not in library.aliases():
@@ -165,39 +184,41 @@ class Operations:
         OSError, LibraryError
             If the library cannot be read or written.
         """
-        made_of = [*filter(None, (self.own(family), self.champion))]
-        others = [
-            ref
-            for each in self.families.near(family, self.thresholds)
-            if (ref := self.own(each)) is not None
-        ]
         own = self.own(family)
+        serving = self.champion if own is None else own
+        shared = own is None or len(self.library.card(own).families) > 1
+        near = (self.own(each) for each in self.families.near(family, self.thresholds))
+        others = [ref for ref in dict.fromkeys((self.champion, *near)) if ref is not None]
         attempt = family_update.attempt(
-            self.network(self.champion),
-            None if own is None else self.network(own),
-            [self.network(ref) for ref in others],
+            self.network(serving),
+            [
+                *(self.network(ref) for ref in others if ref != serving),
+                *([self._found.pop(family.name)] if family.name in self._found else []),
+            ],
             self.variants(family),
             decisions,
             self.thresholds,
+            kind="split" if shared else "update",
             seed=seed,
             elapsed=effort.elapsed,
             seconds=effort.most,
         )
         figures = {name: round(each, 5) for name, each in attempt.figures.items()}
         if attempt.network is None or attempt.objection is not None:
+            if attempt.network is not None:
+                self._found[family.name] = attempt.network
             reason = f"{attempt.kind} of {family.name}: {attempt.objection}"
-            return self._refused(reason, figures, made_of, family.name)
-        reason = f"{figures['makespan']:.3f} of Dask's time on variants of its runs, " + (
-            f"{figures['before']:.3f} before"
-            if "before" in figures
-            else f"{figures['generalist']:.3f} with the generalist"
+            return self._refused(reason, figures, [serving], family.name)
+        reason = (
+            f"{figures['makespan']:.3f} of Dask's time on variants of its runs, "
+            f"{figures['before']:.3f} with {serving}"
         )
         ref = self.library.add(
             family.name,
             attempt.network,
             made_by=f"{attempt.kind} ({attempt.made_by})",
             reason=reason,
-            parents=made_of[:1],
+            parents=[serving],
             figures=figures,
             families=[family.name],
         )
@@ -207,24 +228,81 @@ class Operations:
     # Merge
 
     def merge(self, names: Sequence[str], effort: Effort, *, seed: int = 0) -> Outcome:
-        """Make one generalist of the models of some families; it is on trial if it is as good.
+        """Make one model of those of some families, which shares them if it is as good.
 
         Raises
         ------
         OSError, LibraryError
-            If the library cannot be read or written, or a family has no model of its own.
+            If the library cannot be read or written, or fewer than two of the families have
+            models of their own.
         """
-        parents, refs = [], []
-        for name in names:
-            family = self.families[name]
-            ref = self.own(family)
-            if ref is None:
-                msg = f"family {name!r} has no model of its own to merge; name others"
-                raise LibraryError(msg)
-            refs.append(ref)
-            parents.append(Parent(name, self.network(ref), self.variants(family)))
+        parents = self._parents(names)
+        refs = sorted({str(self.own(self.families[name])) for name in names} - {"None"})
+        if len(refs) < LEAST_MERGED:
+            msg = (
+                f"families {', '.join(names)} have {len(refs)} models of their own; expected "
+                f"{LEAST_MERGED} or more to merge"
+            )
+            raise LibraryError(msg)
         found = merging.merge(
             parents,
+            self.network(self.champion),
+            self.thresholds,
+            seed=seed,
+            elapsed=effort.elapsed,
+            seconds=effort.most,
+        )
+        if found.objection is not None:
+            reason = f"merge of {', '.join(names)}: {found.objection}"
+            return self._refused(reason, found.figures, refs)
+        reason = f"serves {', '.join(names)} within {self.thresholds.merge_loss:.0%} of their own"
+        ref = self.library.add(
+            _shared_name(names),
+            found.network,
+            made_by=f"merge ({found.made_by})",
+            reason=reason,
+            parents=refs,
+            figures=found.figures,
+            families=names,
+        )
+        self.library.move(
+            {family_alias(name): ref for name in names}, f"merge: {reason}", found.figures
+        )
+        return Outcome("merge", reason, ref, None, found.figures)
+
+    def closest(self) -> list[str] | None:
+        """Return the two families whose models do best for each other; None if fewer have any.
+
+        How well, the worse of the two says: the makespan over that of the family's own model.
+        """
+        names = [each.name for each in self.families if self.own(each) is not None]
+        parents = {name: self._parents([name])[0] for name in names}
+        best: tuple[float, list[str]] | None = None
+        for one, other in combinations(names, 2):
+            if self.own(self.families[one]) == self.own(self.families[other]):
+                continue
+            loss = min(
+                merging.ratio_of(parents[one], parents[other].network),
+                merging.ratio_of(parents[other], parents[one].network),
+            )
+            if best is None or loss < best[0]:
+                best = loss, [one, other]
+        return None if best is None else best[1]
+
+    def generalise(self, effort: Effort, *, seed: int = 0) -> Outcome:
+        """Make a generalist of all models and runs there are; it is on trial if it is better.
+
+        Raises
+        ------
+        OSError, LibraryError
+            If the library cannot be read or written, or there are no runs.
+        """
+        names = [each.name for each in self.families if self.variants(each).judged]
+        if not names:
+            msg = "no family has runs to learn from; let some programs run first"
+            raise LibraryError(msg)
+        found = merging.generalise(
+            self._parents(names),
             self.network(self.champion),
             self.shipped,
             self.thresholds,
@@ -232,14 +310,13 @@ class Operations:
             elapsed=effort.elapsed,
             seconds=effort.most,
         )
-        made_of = [self.champion, *refs]
+        own = (self.own(self.families[name]) for name in names)
+        made_of = [ref for ref in dict.fromkeys((self.champion, *own)) if ref is not None]
         if found.objection is not None:
-            reason = f"merge of {', '.join(names)}: {found.objection}"
+            reason = f"generalist of {len(names)} families: {found.objection}"
             return self._refused(reason, found.figures, made_of)
-        reason = (
-            f"stands for {', '.join(found.families)}; {found.figures['overall']:.4f} of the "
-            "champion's makespan over all families"
-        )
+        stands_for = ", ".join(found.families) or "none of the models of families"
+        reason = f"{found.figures['overall']:.4f} of the champion's makespan; as good as {stands_for}"
         return self.challenge(
             found.network,
             made_by=f"merge ({found.made_by})",
@@ -247,8 +324,18 @@ class Operations:
             parents=made_of,
             figures=found.figures,
             families=found.families,
-            event="merged",
         )
+
+    def _parents(self, names: Sequence[str]) -> list[Parent]:
+        """Return families with what serves them."""
+        return [
+            Parent(
+                name,
+                self.network(self.own(self.families[name]) or self.champion),
+                self.variants(self.families[name]),
+            )
+            for name in names
+        ]
 
     def challenge(
         self,
@@ -259,7 +346,6 @@ class Operations:
         parents: Sequence[str],
         figures: Mapping[str, float],
         families: Sequence[str] = (),
-        event: str = "challenger",
     ) -> Outcome:
         """Put a generalist that has passed its simulated gate on trial."""
         ref = self.library.add(
@@ -272,7 +358,7 @@ class Operations:
             families=families,
         )
         self.library.move({CHALLENGER: ref}, f"on trial: {reason}", figures)
-        return Outcome(event, reason, ref, None, figures)
+        return Outcome(CHALLENGE, reason, ref, None, figures)
 
     # Promote and roll back
 
