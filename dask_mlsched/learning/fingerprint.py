@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 
 from dask_mlsched.core.dag import Booleans, Dag, Integers
-from dask_mlsched.core.topology import CircleError, topological
+from dask_mlsched.core.topology import topological
 from dask_mlsched.learning.fingerprint_labels import (
     ROUNDS,
     Labels,
@@ -55,7 +55,7 @@ NewTask: TypeAlias = tuple[Hashable, str, Sequence[Hashable], bool]
 
 
 def fingerprint(dag: Dag) -> Fingerprint:
-    """Take the fingerprint of a whole DAG: some 0.3 microseconds a task, once compiled."""
+    """Take the fingerprint of a whole DAG: some 0.15 microseconds a task, once compiled."""
     prefixes = np.array([prefix_label(prefix) for prefix in dag.prefixes], np.uint64)
     counts = _Counts(len(dag))
     counts.add(prefixes[dag.prefix], dag.starts, dag.sources, ~dag.given, np.arange(len(dag)))
@@ -82,7 +82,7 @@ class Fingerprinter:
         return len(self._numbers)
 
     def add(self, tasks: Iterable[NewTask]) -> None:
-        """Take tasks in, some microsecond each.
+        """Take tasks in: some 100 microseconds, and 1.5 each.
 
         Dependencies are earlier tasks, or others of these, in any order; others are passed over,
         and so are tasks that are there already, and the dependencies of given ones.
@@ -90,26 +90,27 @@ class Fingerprinter:
         Raises
         ------
         CircleError
-            If tasks wait for each other; none of these is then taken in.
+            If tasks wait for each other; as after any other error, none is then taken in.
         """
         numbers, first = self._numbers, len(self._numbers)
-        new = [task for task in tasks if numbers.setdefault(task[0], len(numbers)) >= first]
-        new = new if len(new) == len(numbers) - first else _once(new)
-        inputs = [
-            () if given else {numbers[each] for each in dependencies if each in numbers}
-            for _, _, dependencies, given in new
-        ]
-        counts = np.fromiter(map(len, inputs), np.int64, len(new))
-        starts = np.concatenate([[0], np.cumsum(counts)])
-        sources = np.fromiter(chain.from_iterable(inputs), np.int64, int(starts[-1]))
         try:
+            new = [task for task in tasks if numbers.setdefault(task[0], len(numbers)) >= first]
+            new = new if len(new) == len(numbers) - first else _once(new)
+            inputs = [
+                () if given else {numbers[each] for each in dependencies if each in numbers}
+                for _, _, dependencies, given in new
+            ]
+            counts = np.fromiter(map(len, inputs), np.int64, len(new))
+            starts = np.concatenate([[0], np.cumsum(counts)])
+            sources = np.fromiter(chain.from_iterable(inputs), np.int64, int(starts[-1]))
+            labels = np.array([prefix_label(task[1]) for task in new], np.uint64)
+            made = np.array([not task[3] for task in new], np.bool_)
             order = _order(counts, sources - first)
-        except CircleError:
-            for task in new:
-                del numbers[task[0]]
+        except BaseException:
+            # Their keys are numbered already; they are the last.
+            while len(numbers) > first:
+                numbers.popitem()
             raise
-        labels = np.array([prefix_label(task[1]) for task in new], np.uint64)
-        made = np.array([not task[3] for task in new], np.bool_)
         self._counts.add(labels, starts, sources, made, order)
 
     @property

@@ -177,7 +177,7 @@ def _histogram(name: str, record: object) -> Histogram:
     for label, weight in record.items():
         if not _is_label(label):
             raise _damaged(f"a label in {name}", label, "16 hexadecimal digits")
-        if not isinstance(weight, float | int) or not 0 < weight <= 1:
+        if type(weight) not in {float, int} or not 0 < weight <= 1:
             raise _damaged(f"a weight in {name}", weight, "a number above 0, up to 1")
     squares = math.fsum(weight * weight for weight in record.values())
     if record and not math.isclose(squares, 1, rel_tol=1e-6):
