@@ -10,16 +10,20 @@ from typing import Any, Final
 from rich import box
 from rich.table import Table
 
+from dask_mlsched.benchmarks.fingerprint_speed import FingerprintTimes
 from dask_mlsched.benchmarks.fresh_process import FreshRun
 from dask_mlsched.benchmarks.rollout_speed import REPEATED_UP_TO, Timed
 from dask_mlsched.benchmarks.speed import Decisions
 
 #: What is promised, on one core: task events per second of a compiled run of 100,000 tasks;
-#: microseconds per decision, p50 and p99; bytes of a run of a million tasks.
+#: microseconds per decision, p50 and p99; bytes of a run of a million tasks; milliseconds of the
+#: fingerprint of 36,000 tasks, and of more in proportion.
 EVENTS_PER_SECOND: Final = 300_000
 P50_US: Final = 50
 P99_US: Final = 200
 PEAK_BYTES: Final = 2_000_000_000
+FINGERPRINT_MS: Final = 15
+_FINGERPRINT_TASKS: Final = 36_000
 
 #: A row of a sheet as text.
 _Row = tuple[str, ...]
@@ -34,6 +38,7 @@ class Report:
     #: With nothing compiled, and with what was kept.
     compiling: Sequence[FreshRun] = ()
     large: Sequence[FreshRun] = ()
+    fingerprints: Sequence[FingerprintTimes] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ def _sheets(report: Report) -> list[_Sheet]:
         (report.runs, _runs),
         (report.compiling, _compiling),
         (report.large, _large),
+        (report.fingerprints, _fingerprints),
         (report.decisions, _decisions),
     ]
     return [sheet(rows) for rows, sheet in kinds if rows]
@@ -132,6 +138,21 @@ def _large(runs: Sequence[FreshRun]) -> _Sheet:
     return _Sheet("A large DAG in a process of its own, one worker", head, rows)
 
 
+def _fingerprints(timed: Sequence[FingerprintTimes]) -> _Sheet:
+    head = ("DAG", "tasks", "edges", "compiled", "bit by bit", "plain Python", "times as fast")
+    rows = [
+        (
+            each.family,
+            f"{each.tasks:,}",
+            f"{each.edges:,}",
+            *(f"{time:,.1f}" for time in each.milliseconds),
+            _ratio(each.ratios),
+        )
+        for each in timed
+    ]
+    return _Sheet("Fingerprints, milliseconds", head, rows)
+
+
 def _decisions(decisions: Sequence[Decisions]) -> _Sheet:
     parked = sorted({each.parked for each in decisions})
     cells = {(each.policy, each.parked): each for each in decisions}
@@ -161,6 +182,11 @@ def missed(report: Report) -> list[str]:
         for run in report.large
         if run.peak > PEAK_BYTES
     ]
+    lines += [
+        f"fingerprint of {each.family}, {each.tasks:,} tasks: {each.milliseconds[0]:.1f} ms"
+        for each in report.fingerprints
+        if each.milliseconds[0] > FINGERPRINT_MS * max(1, each.tasks / _FINGERPRINT_TASKS)
+    ]
     return lines
 
 
@@ -186,4 +212,16 @@ def as_json(report: Report) -> dict[str, Any]:
         ],
         "compiling": [asdict(run) for run in report.compiling],
         "large": [asdict(run) for run in report.large],
+        "fingerprints": [
+            {
+                "family": each.family,
+                "tasks": each.tasks,
+                "edges": each.edges,
+                "compiled_seconds": list(each.compiled),
+                "added_seconds": list(each.added),
+                "plain_seconds": list(each.plain),
+                "ratios": list(each.ratios),
+            }
+            for each in report.fingerprints
+        ],
     }

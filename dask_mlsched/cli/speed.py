@@ -1,4 +1,4 @@
-"""`dask mlsched speed`: how long decisions take, and how fast runs of whole DAGs are."""
+"""`dask mlsched speed`: how long decisions and fingerprints take, and how fast runs of DAGs are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import click
 from rich.progress import Progress, TaskID
 
-from dask_mlsched.benchmarks import fresh_process, rollout_speed, speed_report
+from dask_mlsched.benchmarks import fingerprint_speed, fresh_process, rollout_speed, speed_report
 from dask_mlsched.benchmarks import speed as timings
 from dask_mlsched.benchmarks.fresh_process import FreshRun
 from dask_mlsched.benchmarks.rollout_speed import FAMILIES, REPEATED_UP_TO
@@ -17,6 +17,8 @@ from dask_mlsched.cli.output import console, progress_bars, write_json, write_te
 from dask_mlsched.cli.suites import default_policies
 
 _MILLION = 1_000_000
+#: Tasks of the DAGs whose fingerprint is taken.
+_FINGERPRINTS = (1_000, 36_000)
 
 
 def _counts(option: str) -> Checked:
@@ -82,14 +84,15 @@ def speed(
 ) -> None:
     """Time decisions against parked tasks, and runs of DAGs against tasks and workers.
 
-    Runs are compiled ones beside the simulator's, by turns.
+    Runs are compiled ones beside the simulator's, fingerprints beside plain Python's, by turns.
     """
     if quick:
         parked, tasks, repeats = (1_000,), (400,), 1
+    fingerprints = _FINGERPRINTS[:1] if quick else _FINGERPRINTS
     policies = policies or _timed_policies()
     steps = len(policies) * len(parked) + len(FAMILIES) * len(tasks) * len(workers)
     with progress_bars() as progress:
-        steps += (not quick) + len(FAMILIES) * million
+        steps += (not quick) + len(FAMILIES) * million + len(fingerprints)
         bar = progress.add_task("", total=steps)
         on_step = _on_step(progress, bar)
         compiling: Sequence[FreshRun] = ()
@@ -103,9 +106,10 @@ def speed(
         for family in FAMILIES if million else ():
             on_step(f"{family}, {_MILLION:,} tasks")
             large.append(fresh_process.run(family, _MILLION))
+        taken = fingerprint_speed.time_fingerprints(fingerprints, repeats=repeats, on_step=on_step)
         decisions = timings.measure(policies, parked, on_step)
         progress.update(bar, completed=steps)
-    report = Report(decisions, runs, compiling, large)
+    report = Report(decisions, runs, compiling, large, taken)
     if json_file is not None:
         write_json(json_file, speed_report.as_json(report))
     if page is not None:

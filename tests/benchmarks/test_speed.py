@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from dask_mlsched.benchmarks import fresh_process, rollout_speed, speed_report
+from dask_mlsched.benchmarks.fingerprint_speed import FingerprintTimes, time_fingerprints
 from dask_mlsched.benchmarks.fresh_process import FreshRun
 from dask_mlsched.benchmarks.rollout_speed import FAMILIES, Timed, time_runs
 from dask_mlsched.benchmarks.speed import Decisions, measure, time_decisions
@@ -112,7 +113,23 @@ REPORT = Report(
     ],
     compiling=[FRESH, FRESH],
     large=[FRESH],
+    fingerprints=[
+        FingerprintTimes("gemm", 1_000, 2_000, (0.001, 0.001), (0.002, 0.002), (0.02, 0.04)),
+        FingerprintTimes("gemm", 36_000, 99_000, (0.016,), (0.05,), (0.5,)),
+        FingerprintTimes("gemm", 72_000, 99_000, (0.016,), (0.05,), (0.5,)),
+    ],
 )
+
+
+def test_fingerprints_are_timed_by_turns_and_told():
+    told: list[str] = []
+    (timed,) = time_fingerprints([64], repeats=2, on_step=told.append)
+    assert told == ["fingerprint, 96 tasks"]
+    assert (timed.tasks, timed.edges) == (96, 176)
+    for seconds in (timed.compiled, timed.added, timed.plain):
+        assert len(seconds) == 2
+        assert min(seconds) > 0
+    assert timed.ratios[0] == timed.plain[0] / timed.compiled[0]
 
 
 def test_tables_have_a_cell_for_each_figure():
@@ -120,7 +137,16 @@ def test_tables_have_a_cell_for_each_figure():
     for table in speed_report.tables(REPORT):
         console.print(table)
     text = console.export_text()
-    for cell in ("10 / 21", "11 / 222", "10,000", " 800 ", "3 (2 to 4)", "2.00", "2,100"):
+    for cell in (
+        "10 / 21",
+        "11 / 222",
+        "10,000",
+        " 800 ",
+        "3 (2 to 4)",
+        "2.00",
+        "2,100",
+        "30 (20 to 40)",
+    ):
         assert cell in text
 
 
@@ -130,6 +156,7 @@ def test_the_page_has_the_same_cells():
     assert "| gemm | 100 | 8 | 800 | 267 | 3 (2 to 4) | 2 |" in page
     assert "| 2d | 100,000 | 1 | 100,000 | 1,000 | 100 | 1 |" in page
     assert "| 2d | 1,000,000 | 1 | 1,000,000 | – | – | 0 |" in page
+    assert "| gemm | 1,000 | 2,000 | 1.0 | 2.0 | 30.0 | 30 (20 to 40) |" in page
 
 
 def test_what_was_left_out_has_no_table():
@@ -142,6 +169,7 @@ def test_what_is_missed_is_said():
         "2d, 100,000 tasks, 1 workers: 100,000 events/s",
         "fifo, 10,000 parked: p50 11 µs, p99 222 µs",
         "gemm, 1,000,000 tasks: 2,100 MB",
+        "fingerprint of gemm, 36,000 tasks: 16.0 ms",
     ]
 
 
@@ -156,6 +184,7 @@ def test_the_command_writes_json_and_a_page(tmp_path):
     assert {each["family"] for each in found["simulations"]} == set(FAMILIES)
     assert set(found["decisions"][0]) == {"policy", "parked", "p50_us", "p99_us"}
     assert found["compiling"] == found["large"] == []
+    assert [each["tasks"] for each in found["fingerprints"]] == [1_200]
     assert page.read_text().startswith("## Task events per second")
 
 
