@@ -20,7 +20,7 @@ from dask_mlsched.learning import frame_streams, update
 from dask_mlsched.learning.challengers import Challenger
 from dask_mlsched.learning.gate import Comparison
 from dask_mlsched.learning.online import serve
-from dask_mlsched.learning.update import Shipped
+from dask_mlsched.learning.shipped import Shipped
 from learning.instances import factorization, product, scored_by
 
 

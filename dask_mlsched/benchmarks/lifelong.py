@@ -8,16 +8,13 @@ alone, one generalist that was trained once, and one model for each program that
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Final
 
 import numpy as np
 
-from dask_mlsched.benchmarks import training_set
 from dask_mlsched.benchmarks.dask_order import dask_order
 from dask_mlsched.benchmarks.problem import Parameter
 from dask_mlsched.benchmarks.working_set import working_set
@@ -26,18 +23,8 @@ from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.costs import CopyCost, Costs
 from dask_mlsched.core.dag import Dag
 from dask_mlsched.core.machine import Machine, needed_bytes
-from dask_mlsched.core.model_choice import BASELINE
-from dask_mlsched.core.network import Network
-from dask_mlsched.core.thresholds import Thresholds
-from dask_mlsched.learning.choosing import Chooser
-from dask_mlsched.learning.dag_digest import dag_digest
-from dask_mlsched.learning.families import Families
-from dask_mlsched.learning.fingerprint import fingerprint
-from dask_mlsched.learning.instance import TRANSFERS, Instance, InstanceError
-from dask_mlsched.learning.library import Library
-from dask_mlsched.learning.lifelong import EndedRun, Lifelong
-from dask_mlsched.learning.operations import Effort, Outcome
-from dask_mlsched.learning.update import Shipped
+from dask_mlsched.learning.instance import TRANSFERS, Instance
+from dask_mlsched.learning.operations import Outcome
 
 #: Scatter of what a run takes: the deviation of its logarithm.
 SCATTER: Final = 0.02

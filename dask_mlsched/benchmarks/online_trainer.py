@@ -17,6 +17,7 @@ from dask_mlsched.learning.online import serve
 #: Steps to the lowest priority.
 NICENESS: Final = 19
 
+
 def main() -> None:
     """Serve the process's own input and output."""
     tell = frame_streams.begin(NICENESS)

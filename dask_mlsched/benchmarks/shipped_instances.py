@@ -1,4 +1,4 @@
-"""The instances that ship: what every new generalist is searched and judged on, besides own runs."""
+"""The instances that ship: what generalists are searched and judged on, besides own runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dask_mlsched.benchmarks import training_set
 from dask_mlsched.benchmarks.training_set import Case, Split
 from dask_mlsched.benchmarks.workloads import find
 from dask_mlsched.learning.instance import Instance
-from dask_mlsched.learning.update import Shipped
+from dask_mlsched.learning.shipped import Shipped
 
 #: Working set over memory of the instances that networks are judged on, of one DAG for each family.
 RATIOS: Final = (1.5, 2.5, 4.0)

@@ -98,4 +98,3 @@ def arms(
         each for each in found if family.may_decide(each.model) and each.mean > FORETOLD_SLOWER
     ]
     return (belief(family, BASELINE), *allowed)
-

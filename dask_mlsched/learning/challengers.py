@@ -11,7 +11,7 @@ A fit has to be clearly better than the search, as in `trainer`: hidden layers c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, geometric_mean
 from typing import Final, Literal, TypeAlias
@@ -41,8 +41,8 @@ PATIENCE: Final = 8
 #: How far towards the middle of the search networks are tried at each look.
 LOOKED_AT: Final = (1.0, 0.5, 0.25)
 
-#: How far a challenger that was refused goes the next times.
-SHARES: Final = (0.7, 0.5, 0.35, 0.25, 0.15, 0.1)
+#: How far towards a challenger networks are tried, one after the other.
+SHARES: Final = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1)
 
 #: What a makespan that is longer by more than the gate allows costs beside its logarithm.
 REFUSED_WEIGHT: Final = 3.0
@@ -195,14 +195,14 @@ def _searched(
         idle += 1
         # The whole way may be too far for what ships.
         for share in LOOKED_AT:
-            network = _on_the_way(start, distribution.network, share)
+            network = on_the_way(start, distribution.network, share)
             found = trial.cost(network)
             if found < least:
                 best, least, idle = network, found, 0
     return best, least
 
 
-def _on_the_way(start: Network, end: Network, share: float) -> Network:
+def on_the_way(start: Network, end: Network, share: float) -> Network:
     """Return what lies between two networks that differ in what is searched for alone."""
     way = np.float32(share)
     return start._replace(
@@ -217,14 +217,12 @@ def _margin() -> float:
     return MARGIN
 
 
-def nearer(champion: Network, made: Challenger) -> Iterator[tuple[float, Network]]:
-    """Yield a challenger, and then what lies on the way to it: the share of the way, a network.
-
-    Of a fit, only itself: its hidden layers are not the champion's.
-    """
-    yield 1.0, made.network
-    for share in SHARES if made.made_by == "search" else ():
-        yield share, _on_the_way(champion, made.network, share)
+def comparable(champion: Network, made: Network) -> bool:
+    """Tell whether there is a way between two networks: their hidden layers are the same."""
+    return champion.w1.shape == made.w1.shape and all(
+        np.array_equal(getattr(champion, name), getattr(made, name))
+        for name in ("mean", "scale", "w1", "b1", "w2", "b2")
+    )
 
 
 def _fitted(

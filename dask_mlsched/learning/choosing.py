@@ -142,7 +142,11 @@ def _for_unknown(catalogue: Catalogue, near: Sequence[Neighbour]) -> tuple[Belie
     arms = {belief.model: belief for belief in catalogue.unknown}
     for neighbour in near[:NEAREST]:
         family = neighbour.family
-        if neighbour.similarity < catalogue.near_family or family.sent_back is not None or not family.arms:
+        if (
+            neighbour.similarity < catalogue.near_family
+            or family.sent_back is not None
+            or not family.arms
+        ):
             continue
         best = max(family.arms, key=lambda arm: arm.mean)
         far = FAR_DEVIATION * (1 - neighbour.similarity)

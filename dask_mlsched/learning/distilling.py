@@ -69,8 +69,8 @@ def _noted(
     Returns
     -------
     tuple of array
-        [R, F] standardised features of all actions; [R] the teachers' probabilities of them; [D + 1]
-        where each decision begins; [D] what it counts.
+        [R, F] standardised features of all actions; [R] the teachers' probabilities of them;
+        [D + 1] where each decision begins; [D] what it counts.
     """
     rows: list[_Floats] = [np.empty((0, like.mean.size))]
     targets: list[_Floats] = [np.empty(0)]

@@ -128,9 +128,7 @@ def save(path: Path, family: Family) -> None:
         "format": FORMAT,
         "version": VERSION,
         "name": family.name,
-        "fingerprints": {
-            program: each.to_json() for program, each in family.fingerprints.items()
-        },
+        "fingerprints": {program: each.to_json() for program, each in family.fingerprints.items()},
         "estimates": family.estimates,
         "runs": [asdict(run) for run in family.runs],
         "banned": family.banned,

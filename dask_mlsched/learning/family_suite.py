@@ -1,7 +1,7 @@
 """DAGs of a family's own runs, that its models are searched and judged on.
 
-The first programs are frozen: figures of all models can be compared. Beside them are kept the latest
-ones, so that a family whose sizes drift is not judged by what it was.
+The first programs are frozen: figures of all models can be compared. Beside them are kept the
+latest ones, so that a family whose sizes drift is not judged by what it was.
 """
 
 from __future__ import annotations

@@ -189,9 +189,7 @@ class BestKnown:
     def makespans(self, processes: Processes) -> list[float]:
         """Return the best makespans of the instances of some processes."""
         missing = [
-            place
-            for place, each in enumerate(processes.instances)
-            if id(each) not in self._found
+            place for place, each in enumerate(processes.instances) if id(each) not in self._found
         ]
         found = processes.call(_best_makespan, [(place,) for place in missing])
         for place, makespan in zip(missing, found, strict=True):

@@ -1,8 +1,8 @@
 """A life with models: every run is taken in, families are served, models are made and sent back.
 
-`ran` takes in what a run came to, and protects its family at once. `work` does the one thing that is
-most worth doing next: a family's model is updated or split off, models are merged, a generalist on
-trial is promoted or rejected, a champion that has become worse goes back. `catalogue` says what
+`ran` takes in what a run came to, and protects its family at once. `work` does the one thing that
+is most worth doing next: a family's model is updated or split off, models are merged, a generalist
+on trial is promoted or rejected, a champion that has become worse goes back. `catalogue` says what
 there is to choose from. What happens is in the library's log; what is known of families, in their
 files: a process that is killed is followed by one that goes on.
 """
@@ -28,7 +28,7 @@ from dask_mlsched.learning.library import Library
 from dask_mlsched.learning.model_ref import CHAMPION, PREVIOUS
 from dask_mlsched.learning.operations import Effort, Operations, Outcome
 from dask_mlsched.learning.processes import Processes
-from dask_mlsched.learning.update import Shipped
+from dask_mlsched.learning.shipped import Shipped
 from dask_mlsched.learning.verdict import judge
 
 #: Events that `Operations` does not tell of.
@@ -115,9 +115,7 @@ class Lifelong:
             If something cannot be written.
         """
         before = len(self.families)
-        family = self.families.of(
-            ended.fingerprint, ended.program, ended.word, self.thresholds
-        )
+        family = self.families.of(ended.fingerprint, ended.program, ended.word, self.thresholds)
         if family is None:
             return None
         if len(self.families) > before:
@@ -192,9 +190,7 @@ class Lifelong:
     def _estimate(self, family: Family) -> None:
         """Simulate what has no estimate yet; forget what is not asked any more."""
         models = self._models_for(family)
-        family.estimates = {
-            ref: gain for ref, gain in family.estimates.items() if ref in models
-        }
+        family.estimates = {ref: gain for ref, gain in family.estimates.items() if ref in models}
         missing = [ref for ref in models if ref not in family.estimates]
         some = self.operations.variants(family)
         instances = (*some.searched, *some.judged)
@@ -311,8 +307,7 @@ class Lifelong:
             self.operations.challenger is None
             and len(models - self._generalised) >= self.thresholds.merge_after
         ):
-            self._generalised = models
-            return self.operations.generalise(effort(), seed=len(self._merged))
+            return self._generalise(effort(), None)
         if models == self._looked_at:
             return None
         self._looked_at = models
@@ -321,6 +316,23 @@ class Lifelong:
             return None
         self._merged.add(pair)
         return self.operations.merge(names, effort(), seed=len(self._merged))
+
+    def generalise(self, effort: Effort, decisions: Decisions | None) -> Outcome:
+        """Try a generalist with what was decided in real runs; what is on trial stays.
+
+        Raises
+        ------
+        OSError, dask_mlsched.learning.library.LibraryError
+            If the library cannot be read or written, or nothing has run that could be simulated.
+        """
+        outcome = self._generalise(effort, decisions)
+        self._tell(outcome)
+        return outcome
+
+    def _generalise(self, effort: Effort, decisions: Decisions | None) -> Outcome:
+        self._generalised = self._own_models()
+        seed = len(self._library.events())  # another one each time
+        return self.operations.generalise(effort, decisions=decisions, seed=seed)
 
     def _own_models(self, names: Iterable[str] | None = None) -> frozenset[str]:
         """Return the models of some families, or of all."""

@@ -19,18 +19,20 @@ import numpy as np
 
 from dask_mlsched.core.network import Network, hidden_of
 from dask_mlsched.core.thresholds import Thresholds
-from dask_mlsched.learning.challengers import challenger
+from dask_mlsched.learning.challengers import SHARES, challenger, comparable, on_the_way
+from dask_mlsched.learning.decisions import Decisions
 from dask_mlsched.learning.distilling import Lesson, distil
-from dask_mlsched.learning.gate import Suite, compare, judged
+from dask_mlsched.learning.gate import Comparison, Suite, compare, judged
 from dask_mlsched.learning.instance import Instance
 from dask_mlsched.learning.processes import Processes
 from dask_mlsched.learning.search import SearchSettings
-from dask_mlsched.learning.update import Shipped
+from dask_mlsched.learning.shipped import Shipped
 from dask_mlsched.learning.variants import Variants
 from dask_mlsched.learning.verdict import judge
 
 #: The search is over many DAGs at once, and begins well.
 SEARCH: Final = SearchSettings(population=14, elites=5, sigma=0.25)
+
 
 @dataclass(frozen=True, eq=False)
 class Parent:
@@ -74,7 +76,7 @@ def merge(
     elapsed, seconds
         How long it has taken so far, and may take, on any clock.
     """
-    network, made_by = _made(parents, champion, (), seed, elapsed, seconds)
+    network, made_by = _made(parents, champion, (), None, seed, elapsed, seconds)
     ratios = {parent.family: ratio_of(parent, network) for parent in parents}
     worst = max(ratios, key=lambda family: ratios[family])
     objection = None
@@ -91,6 +93,7 @@ def generalise(
     parents: Sequence[Parent],
     champion: Network,
     shipped: Shipped,
+    decisions: Decisions | None,
     thresholds: Thresholds,
     *,
     seed: int,
@@ -99,21 +102,46 @@ def generalise(
 ) -> Merge:
     """Make a generalist of the champion and the models of families, and judge it.
 
+    One that its gate refuses is tried again nearer to the champion, where it wins and loses less.
+
     Parameters
     ----------
     parents
         At least one; a family without a model of its own comes with the champion's network.
+    decisions
+        Labelled ones, oldest first; None without any.
     elapsed, seconds
         How long it has taken so far, and may take, on any clock.
     """
-    network, made_by = _made(parents, champion, shipped.searched, seed, elapsed, seconds)
+    network, made_by = _made(parents, champion, shipped.searched, decisions, seed, elapsed, seconds)
+    judged_on = [each for parent in parents for each in parent.variants.judged]
+    suite = Suite(judged_on, shipped.judged)
+    before = judged(suite, champion)
+    first: Merge | None = None
+    for share in SHARES:
+        if share < 1 and not comparable(champion, network):
+            break
+        tried = network if share == 1 else on_the_way(champion, network, share)
+        made = _as_generalist(tried, made_by, parents, compare(suite, before, tried), thresholds)
+        made.figures["share"] = share
+        if made.objection is None:
+            return made
+        first = first or made
+    assert first is not None
+    return first
+
+
+def _as_generalist(
+    network: Network,
+    made_by: str,
+    parents: Sequence[Parent],
+    compared: Comparison,
+    thresholds: Thresholds,
+) -> Merge:
     ratios = {parent.family: ratio_of(parent, network) for parent in parents}
     families = tuple(
         family for family, ratio in ratios.items() if ratio <= 1 + thresholds.merge_loss
     )
-    judged_on = [each for parent in parents for each in parent.variants.judged]
-    suite = Suite(judged_on, shipped.judged)
-    compared = compare(suite, judged(suite, champion), network)
     figures = {name: round(each, 5) for name, each in compared.figures.items()}
     figures |= {f"ratio of {family}": round(ratio, 5) for family, ratio in ratios.items()}
     return Merge(network, made_by, families, ratios, compared.objection, figures)
@@ -123,6 +151,7 @@ def _made(
     parents: Sequence[Parent],
     champion: Network,
     shipped: Sequence[Instance],
+    decisions: Decisions | None,
     seed: int,
     elapsed: Callable[[], float],
     seconds: float,
@@ -134,7 +163,7 @@ def _made(
     made = challenger(
         start,
         searched,
-        None,
+        decisions,
         seed=seed,
         elapsed=elapsed,
         seconds=seconds,

@@ -1,7 +1,7 @@
 """What is done to models: update and split, merge, promote and roll back, each with its gate.
 
-By command or by itself, it is the same operation: it makes a version with a card that names parents,
-figures and reason, moves aliases, and leaves an event; or it leaves an event that says why not.
+By command or by itself, it is the same operation: it makes a version with a card that names
+parents, figures and reason, moves aliases, and leaves an event; or it says in one why not.
 
 The aliases are `champion`, the generalist that serves; `challenger`, one that is on trial;
 `previous`, the champion before; and for each family that has a model of its own ``family:<name>``.
@@ -27,7 +27,7 @@ from dask_mlsched.learning.library import Library
 from dask_mlsched.learning.library_log import MOVED
 from dask_mlsched.learning.merging import Parent
 from dask_mlsched.learning.model_ref import CHALLENGER, CHAMPION, PREVIOUS, LibraryError
-from dask_mlsched.learning.update import Shipped
+from dask_mlsched.learning.shipped import Shipped
 from dask_mlsched.learning.variants import Variants, variants
 
 #: The name of all generalists.
@@ -289,8 +289,15 @@ class Operations:
                 best = loss, [one, other]
         return None if best is None else best[1]
 
-    def generalise(self, effort: Effort, *, seed: int = 0) -> Outcome:
+    def generalise(
+        self, effort: Effort, *, decisions: Decisions | None = None, seed: int = 0
+    ) -> Outcome:
         """Make a generalist of all models and runs there are; it is on trial if it is better.
+
+        Parameters
+        ----------
+        decisions
+            Labelled ones, oldest first, to fit to; None to search alone.
 
         Raises
         ------
@@ -305,6 +312,7 @@ class Operations:
             self._parents(names),
             self.network(self.champion),
             self.shipped,
+            decisions,
             self.thresholds,
             seed=seed,
             elapsed=effort.elapsed,
@@ -316,7 +324,9 @@ class Operations:
             reason = f"generalist of {len(names)} families: {found.objection}"
             return self._refused(reason, found.figures, made_of)
         stands_for = ", ".join(found.families) or "none of the models of families"
-        reason = f"{found.figures['overall']:.4f} of the champion's makespan; as good as {stands_for}"
+        reason = (
+            f"{found.figures['overall']:.4f} of the champion's makespan; as good as {stands_for}"
+        )
         return self.challenge(
             found.network,
             made_by=f"merge ({found.made_by})",
@@ -362,9 +372,7 @@ class Operations:
 
     # Promote and roll back
 
-    def promote(
-        self, ref: str, reason: str, figures: Mapping[str, float] | None = None
-    ) -> Outcome:
+    def promote(self, ref: str, reason: str, figures: Mapping[str, float] | None = None) -> Outcome:
         """Let a generalist serve; families whose models it stands for are served by it, too.
 
         Raises
@@ -416,8 +424,9 @@ class Operations:
         aliases = self.library.aliases()
         champion = aliases[CHAMPION]
         moves = self._moves_back(champion)
+        target: str
         if moves is None:
-            target = self.library.back(CHAMPION, f"rolled back: {reason}")
+            target = str(self.library.back(CHAMPION, f"rolled back: {reason}"))
         else:
             target = str(moves[CHAMPION])
             self.library.move(moves, f"rolled back: {reason}", told)

@@ -95,9 +95,7 @@ def fallen(
         Why it has to go back, with figures; None if it may stay.
     """
     instances = {
-        family.name: judged
-        for family in families
-        if (judged := operations.variants(family).judged)
+        family.name: judged for family in families if (judged := operations.variants(family).judged)
     }
     if not instances:
         return None

@@ -37,7 +37,7 @@ from dask_mlsched.learning.online import Online, serve
 from dask_mlsched.learning.replay import ReplayBuffer
 from dask_mlsched.learning.replay_file import ReplayError
 from dask_mlsched.learning.training_folder import DECISIONS, EVENTS, TrainingFolder
-from dask_mlsched.learning.update import Shipped
+from dask_mlsched.learning.shipped import Shipped
 from learning.instances import NEAREST, factorization, product, scored_by
 from learning.recorded_runs import leave, run_bytes
 
