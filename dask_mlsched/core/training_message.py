@@ -60,9 +60,11 @@ class Look(_Message):
     update: bool
     #: Decisions that are kept.
     capacity: int
-    #: New decisions after which a network is tried, and seconds that this may take.
+    #: New decisions after which a generalist is tried, and seconds that any attempt may take.
     update_after: int
     seconds: float
+    #: See `dask_mlsched.core.thresholds.Thresholds`.
+    thresholds: Mapping[str, float]
 
 
 @dataclass(frozen=True)

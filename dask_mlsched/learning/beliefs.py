@@ -45,7 +45,7 @@ def belief(family: Family, model: str, elsewhere: tuple[float, float] | None = N
         mean, deviation = estimate, SIMULATION
     else:
         mean, deviation = elsewhere or (0.0, UNSEEN)
-    gains = [run.gain for run in family.runs_of(model)[-LATEST:]]
+    gains = [run.gain for run in family.runs_of(model) if run.known][-LATEST:]
     return Belief(model, *_posterior(mean, deviation, gains), len(gains))
 
 

@@ -1,19 +1,30 @@
-"""One run of a cluster as something to learn from: its decisions, and its DAG for the suite."""
+"""One run of a cluster as something to learn from: its decisions, its DAG, and what it came to."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from dask_mlsched.core.calibration import calibrate
+import numpy as np
+
+from dask_mlsched.core.calibration import Calibration, calibrate
+from dask_mlsched.core.dag import Dag
+from dask_mlsched.core.judgement import Gate, survey
 from dask_mlsched.core.machine import SimulationError
 from dask_mlsched.core.network import Network
-from dask_mlsched.core.trace import TraceError
+from dask_mlsched.core.simulator import simulate
+from dask_mlsched.core.trace import Trace, TraceError
 from dask_mlsched.core.trace_codec import decode
 from dask_mlsched.learning.dag_digest import dag_digest
+from dask_mlsched.learning.family_suite import recorded_instance
+from dask_mlsched.learning.fingerprint import fingerprint
+from dask_mlsched.learning.instance import Instance, InstanceError
+from dask_mlsched.learning.lifelong import EndedRun
 from dask_mlsched.learning.live_labels import Judging, LiveLabels, add_run
-from dask_mlsched.learning.training_folder import TrainingFolder
+from dask_mlsched.learning.replay import ReplayBuffer
+from dask_mlsched.learning.run_facts import RunFacts, run_facts
 
 #: Decisions of one run that are judged, and seconds that this should take at most, about.
 DECISIONS: Final = 200
@@ -25,23 +36,26 @@ _ROLLOUT_SECONDS: Final = 1e-5
 _ACTIONS: Final = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CollectedRun:
     """What became of a run."""
 
     labels: LiveLabels
-    #: For the journal.
-    fields: dict[str, Any]
+    #: What models are chosen and judged by; None if the run says nothing.
+    ended: EndedRun | None = None
+    #: For the log.
+    fields: dict[str, Any] = field(default_factory=dict)
 
 
 def collect(
-    folder: TrainingFolder,
+    buffer: ReplayBuffer,
     data: bytes,
     name: str,
     network: Network,
+    find: Callable[[str], str | None],
     go_on: Callable[[], None],
 ) -> CollectedRun:
-    """Add the decisions of a run to the buffer, and its DAG to the suite if it is new.
+    """Add the decisions of a run to the buffer, and say what it came to.
 
     Parameters
     ----------
@@ -49,51 +63,109 @@ def collect(
         The trace, and the name of its file.
     network
         Goes on after each action that is tried.
+    find
+        Returns the version that has a network of this digest; None if there is none.
     go_on
         Called before each decision; raises BrokenPipeError if there is nobody to go on for.
 
     Raises
     ------
     OSError
-        If the folder cannot be written.
+        If the buffer cannot be written.
     """
     fields: dict[str, Any] = {"run": name}
     try:
-        labels = _judged(folder, data, name, network, go_on, fields)
+        trace = decode(data)
+        calibration = calibrate(trace, name)
+        dag = calibration.taken.dag
+        digest = dag_digest(dag)
+        fields |= {"program": f"{digest:016x}", "tasks": len(dag)}
+        labels = _judged(buffer, trace, calibration, digest, network, go_on)
+        facts = run_facts(trace, calibration, find)
+        # A run that was half taken in before its process was killed has its decisions already.
+        found = labels.survey or survey(calibration, network)
+        ended = _ended(trace, calibration, f"{digest:016x}", facts, found.gate)
     except (TraceError, SimulationError) as error:
-        labels = LiveLabels(None, 0, str(error))
+        return CollectedRun(LiveLabels(None, 0, str(error)), None, fields)
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - one odd run must not stop those behind it
-        labels = LiveLabels(None, 0, f"{type(error).__name__}: {error}")
-    if labels.survey is not None:
-        fields["error"] = round(labels.survey.gate.error, 4)
-    return CollectedRun(labels, fields)
+        return CollectedRun(LiveLabels(None, 0, f"{type(error).__name__}: {error}"), None, fields)
+    fields["error"] = round(found.gate.error, 4)
+    fields["model"] = facts.model
+    return CollectedRun(labels, ended, fields)
 
 
 def _judged(
-    folder: TrainingFolder,
-    data: bytes,
-    name: str,
+    buffer: ReplayBuffer,
+    trace: Trace,
+    calibration: Calibration,
+    digest: int,
     network: Network,
     go_on: Callable[[], None],
-    fields: dict[str, Any],
 ) -> LiveLabels:
-    trace = decode(data)
-    calibration = calibrate(trace, name)
-    dag = calibration.taken.dag
-    digest = dag_digest(dag)
-    fields |= {"program": f"{digest:016x}", "tasks": len(dag)}
-    affordable = JUDGING_SECONDS / (_ROLLOUT_SECONDS * _ACTIONS * max(1, len(dag)) / 2)
+    tasks = len(calibration.taken.dag)
+    affordable = JUDGING_SECONDS / (_ROLLOUT_SECONDS * _ACTIONS * max(1, tasks) / 2)
     decisions = max(LEAST_DECISIONS, min(DECISIONS, int(affordable)))
-    found = add_run(
-        folder.buffer,
+    return add_run(
+        buffer,
         trace,
         calibration,
         Judging(network, decisions),
         family=digest,
         on_decision=lambda _: go_on(),
     )
-    if found.rejected is None:
-        fields["suite"] = folder.suite.offer(digest, calibration)
-    return found
+
+
+def _ended(
+    trace: Trace,
+    calibration: Calibration,
+    program: str,
+    facts: RunFacts,
+    gate: Gate,
+) -> EndedRun:
+    """Say what a run came to; what Dask alone would have, only if the simulation foretold it."""
+    dag, live = calibration.taken.dag, calibration.live
+    stock, moved, instance = 0.0, 0, None
+    if gate.passed and gate.simulated > 0:
+        simulated = simulate(
+            dag,
+            replace(calibration.machine, overlap=False),
+            None,
+            order=np.arange(len(dag)),
+            settings=calibration.settings,
+            stock=True,
+        )
+        # What the simulation is off for the run as it was, it is off for Dask alone, too.
+        stock = simulated.makespan * gate.live / gate.simulated
+        moved = simulated.bytes_loaded + simulated.bytes_evicted
+        instance = _instance(calibration, program)
+    return EndedRun(
+        fingerprint=fingerprint(dag),
+        program=program,
+        word=_commonest_prefix(dag),
+        time=trace.header.started,
+        model=facts.model,
+        seconds=live.makespan,
+        baseline_seconds=stock,
+        instance=instance,
+        bytes_moved=live.bytes_loaded + live.bytes_evicted,
+        baseline_bytes=moved,
+        held_share=facts.held_share,
+        failures=facts.failures,
+    )
+
+
+def _instance(calibration: Calibration, program: str) -> Instance | None:
+    try:
+        return recorded_instance(calibration, "own run", program)
+    except (InstanceError, SimulationError):
+        return None  # there is nothing to win
+
+
+def _commonest_prefix(dag: Dag) -> str:
+    made = dag.prefix[~dag.given]
+    if not len(made):
+        return "graph"
+    number, _ = Counter(made.tolist()).most_common(1)[0]
+    return dag.prefixes[number]

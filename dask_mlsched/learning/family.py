@@ -44,7 +44,8 @@ class Run:
     #: Tells programs of a family apart; see `dag_digest`.
     program: str
     seconds: float
-    #: What Dask alone takes, or would: a run that was measured, else a simulation.
+    #: What Dask alone takes, or would: a run that was measured, else a simulation; 0 if nobody
+    #: knows.
     baseline_seconds: float
     measured: bool = False
     bytes_moved: int = 0
@@ -55,9 +56,14 @@ class Run:
     failures: int = 0
 
     @property
+    def known(self) -> bool:
+        """Whether it can be compared with Dask alone."""
+        return self.seconds > 0 and self.baseline_seconds > 0
+
+    @property
     def gain(self) -> float:
-        """Return ``log(T_baseline / T)``; 0 for a run that took no time."""
-        if not (self.seconds > 0 and self.baseline_seconds > 0):
+        """Return ``log(T_baseline / T)``; 0 where that is not known."""
+        if not self.known:
             return 0.0
         return math.log(self.baseline_seconds / self.seconds)
 

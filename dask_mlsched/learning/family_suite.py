@@ -78,6 +78,7 @@ class FamilySuite:
             return "too large"
         if any(file.split("-", 2)[-1] == program + _SUFFIX for file in self._files()):
             return "known"
+        instance = replace(instance, name=f"run {program}", family=self._folder.name)
         kind, most = (_FROZEN, FROZEN) if len(self._files(_FROZEN)) < FROZEN else (_RECENT, RECENT)
         numbers = [int(file.split("-", 2)[1]) for file in self._files(kind)]
         self._write(f"{kind}{max(numbers, default=0) + 1:06d}-{program}{_SUFFIX}", instance)

@@ -10,9 +10,8 @@ files: a process that is killed is followed by one that goes on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Final
 
 from dask_mlsched.core.model_choice import BASELINE, Belief, Catalogue, KnownFamily
@@ -53,7 +52,7 @@ class EndedRun:
     #: Which model decided, as the library names it; None if that cannot be told.
     model: str | None
     seconds: float
-    #: What Dask alone would take, simulated.
+    #: What Dask alone would take, simulated; 0 if the simulation does not foretell such runs.
     baseline_seconds: float
     #: To search and judge on; None if nothing can be won there, or it could not be simulated.
     instance: Instance | None
@@ -116,8 +115,8 @@ class Lifelong:
         """
         before = len(self.families)
         family = self.families.of(ended.fingerprint, ended.program, ended.word, self.thresholds)
-        if family is None:
-            return None
+        if family is None or _was_taken_in(family, ended):
+            return family
         if len(self.families) > before:
             self._note(NEW_FAMILY, f"its first run: {ended.fingerprint.tasks} tasks", family)
         if ended.instance is not None:
@@ -359,11 +358,11 @@ class Lifelong:
 SHIPPED_MAKESPAN: Final = 0.661
 
 
+def _was_taken_in(family: Family, ended: EndedRun) -> bool:
+    """Tell whether a process that was killed had come so far with a run already."""
+    return any((run.time, run.program) == (ended.time, ended.program) for run in family.runs)
+
+
 def _next_attempt(count: int) -> int:
     """Return the number of runs after which a family's model is tried to be bettered again."""
     return count + 1 if count < EAGER else math.ceil(count * 1.5)
-
-
-def mean_gain(runs: Sequence[Run]) -> float | None:
-    """Return the mean gain of some runs; None without any."""
-    return fmean(run.gain for run in runs) if runs else None

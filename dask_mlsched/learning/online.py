@@ -1,10 +1,10 @@
-"""Learning from a cluster while it runs: its runs become decisions, and now and then a network.
+"""Learning from a cluster while it runs: its runs become decisions, and families get their models.
 
 The scheduler leaves each run as a trace in a folder and asks to have a look. Its decisions with
-what each action would have cost go into the replay buffer, the first run of each program into the
-frozen suite. After so many new decisions a challenger is made; if the gate lets it through, it is
-the next version. All that happens is written down in the folder, so that a process that is killed
-at any time is followed by one that goes on.
+what each action would have cost go into the replay buffer; what it came to says what models are
+worth (`lifelong`). Then models are made, merged, promoted, sent back. The scheduler is told what
+there is to choose from, each time that changes. All that happens is written down in the folder, so
+that a process that is killed at any time is followed by one that goes on.
 
 Nothing here is part of a scheduler: it runs in a process of its own, see
 `dask_mlsched.benchmarks.online_trainer`.
@@ -12,7 +12,6 @@ Nothing here is part of a scheduler: it runs in a process of its own, see
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,15 +20,28 @@ from typing import Final
 from dask_mlsched.core import message_frame
 from dask_mlsched.core.graph_message import FAILED, READY
 from dask_mlsched.core.message_frame import Frame, FrameError
+from dask_mlsched.core.model_choice import BASELINE
 from dask_mlsched.core.network import Network
-from dask_mlsched.core.training_message import LOOK, Collected, Look, Updated, Version
+from dask_mlsched.core.thresholds import Thresholds
+from dask_mlsched.core.training_message import LOOK, Collected, Happened, Look
 from dask_mlsched.learning.collected_run import collect
-from dask_mlsched.learning.model_versions import ModelVersion
+from dask_mlsched.learning.decisions import Decisions
+from dask_mlsched.learning.default_model import default_network
+from dask_mlsched.learning.family import Family
+from dask_mlsched.learning.lifelong import Lifelong
+from dask_mlsched.learning.operations import CHALLENGE, Effort, Outcome
+from dask_mlsched.learning.shipped import Shipped
 from dask_mlsched.learning.training_folder import TrainingFolder
-from dask_mlsched.learning.update import Attempt, Shipped, attempt_update
 
-#: Events after which new decisions are counted from 0 again.
-_ATTEMPTS: Final = frozenset({"accepted", "refused", "failed"})
+#: Events of runs, in the library's log.
+COLLECTED_RUN: Final = "collected"
+REJECTED_RUN: Final = "rejected run"
+#: One that tells of an attempt at a generalist, after which decisions are counted from 0 again.
+ATTEMPT: Final = "generalist tried"
+FAILED_ATTEMPT: Final = "failed"
+
+#: Things that are done at one look, at most: the runs that came meanwhile are to be taken in.
+MOST_AT_ONCE: Final = 4
 
 
 class Online:
@@ -40,7 +52,7 @@ class Online:
     tell
         Takes the frames that come back.
     ship
-        Makes the instances that ship; called before the first update, for it takes seconds.
+        Makes the instances that ship; called before the first generalist, for it takes seconds.
     abandoned
         Tells whether nobody listens any more; asked often.
     clock, now
@@ -62,21 +74,21 @@ class Online:
         self._clock = clock
         self._now = now
         self._folder: TrainingFolder | None = None
-        #: What serves, of which versions.
-        self._champion: ModelVersion | None = None
-        self._numbers: list[int] = []
-        self._shipped: Shipped | None = None
-        #: Decisions since the last update.
+        self._life: Lifelong | None = None
+        #: Catalogues that were told; and the number of the library's last event by then.
+        self._catalogues = 0
+        self._told_at = -1
+        #: Decisions since the last attempt at a generalist.
         self._new = 0
 
     def close(self) -> None:
         """Give the folder back."""
         if self._folder is not None:
             self._folder.close()
-            self._folder = None
+            self._folder = self._life = None
 
     def look(self, asked: Look) -> None:
-        """Collect what has come, and update if there is reason to.
+        """Collect what has come, and do what there is reason to.
 
         Raises
         ------
@@ -84,134 +96,126 @@ class Online:
             If the folder cannot be read or written.
         dask_mlsched.learning.replay_file.ReplayError
             If another process has the folder, or its decisions cannot be used.
+        dask_mlsched.learning.model_ref.LibraryError
+            If its library cannot be used.
+        ValueError
+            If a threshold is none.
         """
-        folder = self._opened(asked)
-        champion = self._follow_versions(folder)
+        folder, life = self._opened(asked)
+        self._tell_catalogue(folder, life)
         for path in folder.runs():
-            self._collect(folder, path, champion)
-        if asked.update and self._new >= asked.update_after:
-            self._update(folder, asked)
+            self._collect(folder, life, path)
+            self._tell_catalogue(folder, life)
+        if asked.update:
+            self._work(folder, life, asked)
 
-    def _opened(self, asked: Look) -> TrainingFolder:
-        if self._folder is None:
-            folder = TrainingFolder.open(Path(asked.directory).expanduser(), asked.capacity)
+    def _opened(self, asked: Look) -> tuple[TrainingFolder, Lifelong]:
+        if self._folder is None or self._life is None:
+            thresholds = Thresholds.of(asked.thresholds)
+            path = Path(asked.directory).expanduser()
+            folder = TrainingFolder.open(path, asked.capacity, now=self._now)
             self._folder = folder
+            self._life = Lifelong(
+                folder.library, folder.families, thresholds, self._ship, self._tell_outcome
+            )
             self._new = _decisions_since_attempt(folder)
-            for problem in folder.suite.problems:
+            for problem in folder.families.problems:
                 self._failed(problem)
-        return self._folder
+        return self._folder, self._life
 
-    def _follow_versions(self, folder: TrainingFolder) -> ModelVersion:
-        """Serve the newest version, which somebody may have taken away."""
-        numbers = folder.versions.numbers()
-        champion = self._champion
-        if champion is None or numbers != self._numbers:
-            self._numbers = numbers
-            champion = folder.versions.newest()
-            for problem in champion.problems:
-                self._failed(f"{problem}; version {champion.number} is used")
-            self._champion = champion
-            self._tell(Version(champion.number, champion.network).frame())
-        return champion
+    def _tell_catalogue(self, folder: TrainingFolder, life: Lifelong) -> None:
+        """Say what there is to choose from, if anything happened; somebody may have by command."""
+        events = folder.library.events()
+        last = events[-1].sequence if events else 0
+        if last != self._told_at:
+            self._catalogues += 1
+            self._tell(life.catalogue(self._catalogues).frame())
+            self._told_at = last
 
     # Runs
 
-    def _collect(self, folder: TrainingFolder, path: Path, champion: ModelVersion) -> None:
-        """Add the decisions of a run, and take its file away."""
+    def _collect(self, folder: TrainingFolder, life: Lifelong, path: Path) -> None:
+        """Take a run in, and its file away."""
         try:
             data = path.read_bytes()
         except FileNotFoundError:
             return  # where there are too many, the scheduler takes the oldest ones away
-        run = collect(folder, data, path.name, champion.network, self._go_on)
+        library = folder.library
+        run = collect(
+            folder.buffer, data, path.name, self._rollout(life), library.find, self._go_on
+        )
         found = run.labels
         self._new += found.added
+        family = None if run.ended is None else life.ran(run.ended)
+        fields = {**run.fields, "family": None if family is None else family.name}
         if found.rejected is None:
-            folder.journal.write("collected", self._now(), decisions=found.added, **run.fields)
+            library.note(COLLECTED_RUN, decisions=found.added, **fields)
         else:
-            folder.journal.write("rejected", self._now(), reason=found.rejected, **run.fields)
+            library.note(REJECTED_RUN, why=found.rejected, **fields)
         path.unlink(missing_ok=True)
         self._tell(Collected(found.added, found.rejected, len(folder.buffer)).frame())
 
-    # Updates
+    def _rollout(self, life: Lifelong) -> Network:
+        """Return the network by which runs go on after an action that is judged."""
+        champion = life.operations.champion
+        return default_network() if champion == BASELINE else life.operations.network(champion)
 
-    def _update(self, folder: TrainingFolder, asked: Look) -> None:
-        """Make a challenger, and put it to the gate; what happens is written down."""
-        decisions, self._new = self._new, 0
-        champion = self._follow_versions(folder)
-        began = self._clock()
+    # Models
+
+    def _work(self, folder: TrainingFolder, life: Lifelong, asked: Look) -> None:
+        def decisions(family: Family) -> Decisions | None:
+            programs = [int(program, 16) for program in family.fingerprints]
+            records = folder.buffer.records(labelled=True)
+            own = records[[int(each) in programs for each in records["family"]]]
+            return Decisions.from_records(own) if len(own) else None
+
+        for _ in range(MOST_AT_ONCE):
+            if folder.runs():
+                return  # the next look is near: first what was run
+            outcome = self._attempted(
+                folder, lambda: life.work(lambda: self._effort(asked), decisions=decisions)
+            )
+            self._tell_catalogue(folder, life)
+            if outcome is None:
+                break
+        if self._new >= asked.update_after and life.operations.challenger is None:
+            self._new = 0
+            library = folder.library
+            library.note(ATTEMPT)
+            labelled = folder.buffer.records(labelled=True)
+            own = Decisions.from_records(labelled) if len(labelled) else None
+            self._attempted(folder, lambda: life.generalise(self._effort(asked), own))
+            self._tell_catalogue(folder, life)
+
+    def _attempted(
+        self, folder: TrainingFolder, attempt: Callable[[], Outcome | None]
+    ) -> Outcome | None:
         try:
-            attempt = self._attempted(folder, champion.network, asked)
+            return attempt()
         except OSError:
-            raise  # about the folder, or nobody listens any more: not about the update
+            raise  # about the folder, or nobody listens any more: not about the attempt
         except Exception as error:
-            # Tried again after as many decisions, not at once.
-            reason = f"the update failed: {type(error).__name__}: {error}"
-            folder.journal.write("failed", self._now(), reason=reason)
-            self._tell(Updated(accepted=False, reason=reason, figures={}).frame())
+            # Tried again after more runs, not at once.
+            reason = f"{type(error).__name__}: {error}"
+            folder.library.note(FAILED_ATTEMPT, why=reason)
+            self._tell_outcome(Outcome(FAILED_ATTEMPT, reason))
             raise
-        figures: dict[str, float] = {
-            "decisions": decisions,
-            "seconds": round(self._clock() - began, 1),
-            **attempt.figures,
-        }
-        if attempt.network is not None and attempt.objection is None:
-            self._accept(folder, champion, attempt, figures)
-            return
-        reason = attempt.objection or ""
-        folder.journal.write(
-            "refused", self._now(), reason=reason, made_by=attempt.made_by, figures=figures
-        )
-        self._tell(Updated(accepted=False, reason=reason, figures=figures).frame())
 
-    def _attempted(self, folder: TrainingFolder, champion: Network, asked: Look) -> Attempt:
-        if self._shipped is None:
-            self._shipped = self._ship()
+    def _effort(self, asked: Look) -> Effort:
         began = self._clock()
 
         def elapsed() -> float:
             self._go_on()
             return self._clock() - began
 
-        return attempt_update(
-            champion,
-            folder.suite.instances,
-            self._shipped,
-            folder.buffer.records(labelled=True),
-            elapsed=elapsed,
-            seconds=asked.seconds,
-        )
+        return Effort(elapsed, asked.seconds)
 
-    def _accept(
-        self,
-        folder: TrainingFolder,
-        champion: ModelVersion,
-        attempt: Attempt,
-        figures: dict[str, float],
-    ) -> None:
-        assert attempt.network is not None
-        events = folder.journal.read()
-        used = [int(each.get("version", 0)) for each in events if each["event"] == "accepted"]
-        number = 1 + max((*folder.versions.numbers(), *used, 0))
-        reason = f"{figures['overall']:.4f} of the makespan of version {champion.number}"
-        card = {
-            "parent": str(champion.number),
-            "made_by": str(attempt.made_by),
-            "reason": reason,
-            "figures": json.dumps(figures),
-            "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._now())),
-        }
-        folder.versions.add(number, attempt.network, card)
-        folder.journal.write(
-            "accepted",
-            self._now(),
-            version=number,
-            parent=champion.number,
-            made_by=attempt.made_by,
-            reason=reason,
-            figures=figures,
+    def _tell_outcome(self, outcome: Outcome) -> None:
+        self._tell(
+            Happened(
+                outcome.event, outcome.reason, outcome.model, outcome.family, outcome.figures
+            ).frame()
         )
-        self._tell(Updated(accepted=True, reason=reason, figures=figures).frame())
-        self._follow_versions(folder)
 
     def _go_on(self) -> None:
         if self._abandoned():
@@ -266,11 +270,11 @@ def _look(frame: Frame) -> Look:
 
 
 def _decisions_since_attempt(folder: TrainingFolder) -> int:
-    """Count the decisions that no update has seen yet."""
+    """Count the decisions that no attempt at a generalist has seen yet."""
     count = 0
-    for event in folder.journal.read():
-        if event["event"] in _ATTEMPTS:
+    for event in folder.library.events():
+        if event.kind in (ATTEMPT, CHALLENGE):
             count = 0
-        elif event["event"] == "collected":
-            count += int(event.get("decisions", 0))
+        elif event.kind == COLLECTED_RUN:
+            count += int(event.fields.get("decisions", 0))
     return count

@@ -45,7 +45,7 @@ def verdict(
     pairs = {
         family.name: [run.gain - belief(family, champion).mean for run in runs]
         for family in families
-        if (runs := family.runs_of(challenger))
+        if (runs := [run for run in family.runs_of(challenger) if run.known])
     }
     every = [gain for gains in pairs.values() for gain in gains]
     if len(every) < max(1, thresholds.promote_pairs):

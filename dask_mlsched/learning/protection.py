@@ -53,7 +53,8 @@ def objection(family: Family, run: Run, thresholds: Thresholds) -> str | None:
 
 
 def _slower(family: Family, run: Run, thresholds: Thresholds) -> str | None:
-    losses = [-each.gain for each in family.runs_of(str(run.model))[-2 * thresholds.slow_runs :]]
+    known = [each for each in family.runs_of(str(run.model)) if each.known]
+    losses = [-each.gain for each in known[-2 * thresholds.slow_runs :]]
     if len(losses) < thresholds.slow_runs or median(losses) <= math.log1p(thresholds.slower):
         return None
     chance = chance_above(losses)

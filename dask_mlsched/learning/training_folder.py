@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from dask_mlsched.core import features
-from dask_mlsched.core.training_message import MODELS, RUN_SUFFIX, RUNS
-from dask_mlsched.learning.frozen_suite import FrozenSuite
-from dask_mlsched.learning.journal import Journal
-from dask_mlsched.learning.model_versions import ModelVersions
+from dask_mlsched.core.training_message import LIBRARY, RUN_SUFFIX, RUNS
+from dask_mlsched.learning.families import Families
+from dask_mlsched.learning.library import Library
 from dask_mlsched.learning.replay import ReplayBuffer
 from dask_mlsched.learning.replay_file import SUFFIX, ReplayError
 
 DECISIONS: Final = f"decisions{SUFFIX}"
-EVENTS: Final = "events.jsonl"
-SUITE: Final = "suite"
+FAMILIES: Final = "families"
 
 #: Seconds for which the process of a scheduler that was killed may still be there.
 _LAST_BREATH: Final = 5.0
@@ -29,18 +28,21 @@ class TrainingFolder:
 
     path: Path
     buffer: ReplayBuffer
-    suite: FrozenSuite
-    journal: Journal
-    versions: ModelVersions
+    families: Families
+    library: Library
 
     @classmethod
-    def open(cls, path: Path, capacity: int) -> TrainingFolder:
+    def open(
+        cls, path: Path, capacity: int, *, now: Callable[[], float] = time.time
+    ) -> TrainingFolder:
         """Open a folder; it is made if it is not there.
 
         Parameters
         ----------
         capacity
             Decisions that are kept, if none have been so far.
+        now
+            Seconds since the epoch.
 
         Raises
         ------
@@ -48,16 +50,17 @@ class TrainingFolder:
             If it cannot be made or read.
         dask_mlsched.learning.replay_file.ReplayError
             If another process has it, or its decisions cannot be used.
+        dask_mlsched.learning.model_ref.LibraryError
+            If its library cannot be used.
         """
         path.mkdir(parents=True, exist_ok=True)
         buffer = _opened(path / DECISIONS, capacity)
-        return cls(
-            path,
-            buffer,
-            FrozenSuite(path / SUITE),
-            Journal(path / EVENTS),
-            ModelVersions(path / MODELS),
-        )
+        try:
+            library = Library.open(path / LIBRARY, now=now)
+        except BaseException:
+            buffer.close()
+            raise
+        return cls(path, buffer, Families(path / FAMILIES), library)
 
     def runs(self) -> list[Path]:
         """List the runs that wait to be learned from, oldest first."""
