@@ -8,16 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 from dask_mlsched.learning.checked_file import open_for_appending
 
-#: Seconds for which others may have it: what is done under it takes milliseconds.
-PATIENCE: Final = 30.0
-
 
 @contextmanager
-def locked(path: Path, patience: float = PATIENCE) -> Iterator[None]:
+def locked(path: Path, patience: float) -> Iterator[None]:
     """Hold a lock that no other process or thread holds; it ends with the process, too.
 
     Parameters

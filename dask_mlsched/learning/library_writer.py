@@ -46,6 +46,9 @@ from dask_mlsched.learning.whole_file import write_whole
 #: Characters of a reason.
 REASON_LIMIT: Final = 4_000
 
+#: Seconds for which others may hold the lock: what is done under it takes milliseconds.
+PATIENCE: Final = 30.0
+
 _TRIES: Final = 100
 
 
@@ -74,10 +77,12 @@ class LibraryWriter:
         ------
         LibraryError
             If the aliases or the events cannot be used.
+        TimeoutError
+            If another process holds the lock and does not give it back.
         OSError
             If it cannot be locked or put in order.
         """
-        with locked(self._path / LOCK_FILE):
+        with locked(self._path / LOCK_FILE, PATIENCE):
             log = self._log.read()
             for event in library_events.completed(log, library_events.owed(self._files, log)):
                 self._log.append(event)
