@@ -15,6 +15,7 @@ def _commands() -> Sequence[click.Command]:
     from dask_mlsched.cli.contest import contest
     from dask_mlsched.cli.evaluate import evaluate
     from dask_mlsched.cli.fidelity import fidelity
+    from dask_mlsched.cli.models import models
     from dask_mlsched.cli.published import published
     from dask_mlsched.cli.regret import regret
     from dask_mlsched.cli.replay import replay
@@ -30,6 +31,7 @@ def _commands() -> Sequence[click.Command]:
         demo,
         evaluate,
         fidelity,
+        models,
         overhead,
         published,
         regret,

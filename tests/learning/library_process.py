@@ -38,10 +38,12 @@ def main(path: str, who: str, seed: str, count: str) -> None:
     rng = random.Random(int(seed))
     for _ in range(int(count)):
         try:
-            print(change(library, rng, who), flush=True)
+            done = change(library, rng, who)
         except LibraryError as error:
             # Another process was there first, or there is nothing that could be done.
-            print(f"refused {error}", flush=True)
+            done = f"refused {error}"
+        sys.stdout.write(f"{done}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

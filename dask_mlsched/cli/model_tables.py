@@ -1,0 +1,140 @@
+"""What `dask mlsched models` shows to people.
+
+Whatever comes out of a library's files may be any text: it is shown as it is, on one line, and
+never taken for markup or for what a terminal does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from dask_mlsched.learning.library_log import Event
+from dask_mlsched.learning.one_line import one_line
+
+#: So many features are shown.
+SHOWN: Final = 10
+
+
+def versions(found: Mapping[str, Any]) -> Table:
+    """Lay out the versions of a library."""
+    made = _table("version", "aliases", "made by", "families", "why", "date")
+    baseline = found["baseline"]
+    _row(made, "baseline", ", ".join(baseline["aliases"]), "Dask", "all", baseline["what"], "")
+    for each in found["versions"]:
+        card = each["card"] or {}
+        _row(
+            made,
+            each["version"],
+            ", ".join(each["aliases"]),
+            card.get("made_by", ""),
+            ", ".join(card.get("families", ())),
+            each["problem"] or card["reason"],
+            card.get("date", "")[:16].replace("T", " "),
+        )
+    return made
+
+
+def card(found: Mapping[str, Any]) -> list[str]:
+    """Tell what is known of a version, in lines."""
+    told = [one_line(f"{found['version']}: {', '.join(found['aliases']) or 'no alias means it'}")]
+    if found["card"] is None:
+        return [*told, found["what"]]
+    named = {name: value for name, value in found["card"].items() if name not in ("name", "number")}
+    told += [
+        one_line(f"{name.replace('_', ' ')}: {_value(value)}") for name, value in named.items()
+    ]
+    network = found["network"]
+    layers = " - ".join(map(str, [network["features"], *network["hidden"], 2]))
+    return [*told, f"layers: {layers}; {network['weights']} weights"]
+
+
+def weights(rows: Sequence[Mapping[str, Any]], what: str = "weight") -> Table:
+    """Lay out the features that weigh most, or whose weights changed most."""
+    made = _table("feature", f"linear {what}", f"{what}s into the first hidden layer")
+    for each in rows[:SHOWN]:
+        _row(made, each["feature"], f"{each['linear']:+.4f}", f"{each['hidden']:.4f}")
+    return made
+
+
+def cards(found: Mapping[str, Any]) -> Table:
+    """Lay out two cards side by side."""
+    made = _table("", *found["versions"])
+    for name, values in found["cards"].items():
+        _row(made, name.replace("_", " "), *map(_value, values))
+    return made
+
+
+def distance(found: Mapping[str, Any]) -> list[str]:
+    """Tell how far apart two networks are, in lines."""
+    networks = found["networks"]
+    if networks is None:
+        return ["baseline has no network to compare with"]
+    told = []
+    if not networks["same_shapes"]:
+        one, other = networks["hidden"]
+        told.append(f"hidden layers of {one} and {other}: only the linear parts can be compared")
+    share = networks["relative"]
+    relative = "" if share is None else f", {share:.1%} of the first one's norm"
+    return [*told, f"distance of the networks: {networks['distance']:.4f}{relative}"]
+
+
+def events(found: Sequence[Event]) -> Table:
+    """Lay out events, the newest last."""
+    made = _table("", "when (UTC)", "event", "what", "why", "figures")
+    for event in found:
+        _row(
+            made,
+            str(event.sequence),
+            _when(event.time),
+            event.kind + " (recovered)" * event.recovered,
+            _moves(event) or event.what,
+            event.why,
+            _value(event.figures),
+        )
+    return made
+
+
+def _moves(event: Event) -> str:
+    moves = event.fields.get("moves")
+    if not isinstance(moves, dict):
+        return ""
+    pairs = [(alias, pair) for alias, pair in moves.items() if isinstance(pair, list) and pair]
+    return ", ".join(f"{alias} to {pair[-1] or 'nothing'}" for alias, pair in pairs)
+
+
+def _when(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:g}"
+
+
+def _value(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case Mapping():
+            return ", ".join(f"{name} {_value(each)}" for name, each in value.items())
+        case list() | tuple():
+            return ", ".join(map(str, value))
+        case float():
+            return f"{value:.4g}"
+        case _:
+            return str(value)
+
+
+def _table(*names: str) -> Table:
+    made = Table(box=box.SIMPLE)
+    for name in names:
+        made.add_column(Text(name), overflow="fold")
+    return made
+
+
+def _row(table: Table, *cells: str) -> None:
+    table.add_row(*(Text(one_line(cell)) for cell in cells))
