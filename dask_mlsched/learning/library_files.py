@@ -28,6 +28,7 @@ from dask_mlsched.learning.model_ref import (
     check_name,
     number_of,
     parse_ref,
+    parts_of,
 )
 from dask_mlsched.learning.one_line import one_line
 
@@ -105,8 +106,15 @@ class LibraryFiles:
         return sorted(number for each in self._folders(folder) if (number := number_of(each)))
 
     def has(self, ref: ModelRef) -> bool:
-        """Tell whether there is something in the place of a version."""
-        return os.path.lexists(self.path / ref)
+        """Tell whether there is something in the place of a version.
+
+        Raises
+        ------
+        LibraryError
+            If the folder of its model is a link, which would lead out of the library.
+        """
+        name, number = parts_of(ref)
+        return number in self.numbers(name)
 
     def aliases(self) -> Aliases:
         """Read the aliases; none if there is no file.

