@@ -14,6 +14,7 @@ from dask_mlsched.learning.checked_file import TooLargeError, read_below
 from dask_mlsched.learning.journal import Journal
 from dask_mlsched.learning.model_card import figures_of
 from dask_mlsched.learning.model_ref import LibraryError
+from dask_mlsched.learning.whole_file import sync_folder
 
 CREATED: Final = "created"
 MOVED: Final = "moved"
@@ -131,7 +132,10 @@ class EventLog:
         """
         content = event.as_json()
         kind, time = content.pop("event"), content.pop("time")
+        first = not self._path.exists()
         self._journal.write(kind, time, **content)
+        if first:
+            sync_folder(self._path.parent)
 
     def read(self) -> dict[int, Event]:
         """Return the events by their numbers; lines that are none are passed over.

@@ -147,7 +147,12 @@ class LibraryReader:
         for name, numbers, problem in self._files.entries():
             if problem:
                 found.append(Listed(name, None, problem))
-            found += [self._listed(make_ref(name, number), load) for number in numbers]
+            refs = [make_ref(name, number) for number in numbers]
+            listed = [self._listed(ref, load) for ref in refs]
+            # One that was removed meanwhile is not damaged.
+            found += [
+                each for each in listed if not each.problem or self._files.has(ModelRef(each.ref))
+            ]
         return found
 
     def events(self) -> list[Event]:

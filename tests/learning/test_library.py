@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -389,6 +390,17 @@ def test_a_place_that_is_taken_is_passed_over(
     (library.path / "gemm" / "v0002").unlink()
 
 
+def test_threads_may_share_a_library(library: Library) -> None:
+    def use(number: int) -> None:
+        for _ in range(5):
+            library.move({f"family:{number}": version(library)}, "on")
+            assert library.events()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(use, range(4)))
+    assert len(refs(library)) == len(library.aliases()) * 5 == 20
+
+
 def test_a_lock_that_is_not_given_back_is_one_clear_error(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -419,4 +431,4 @@ def test_what_is_on_disk_is_synced_before_it_has_its_name(
     claimed = done.index("rename to v0001")
     before = "".join(done[:claimed])
     assert all(name in before for name in ("model.safetensors", "card.json", "README.md", ".new-"))
-    assert done[claimed + 1 :] == ["gemm", "library", "events.jsonl"]
+    assert done[claimed + 1 :] == ["gemm", "library", "events.jsonl", "library"]

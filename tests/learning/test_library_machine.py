@@ -156,5 +156,5 @@ class LibraryMachine(RuleBasedStateMachine):
             assert found is None or self.versions[found] == seed
 
 
-LibraryMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+LibraryMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
 TestLibrary = LibraryMachine.TestCase
