@@ -105,9 +105,9 @@ def earlier(log: Mapping[int, Event], alias: str) -> list[ModelRef]:
 
 
 def rest(places: list[ModelRef], target: ModelRef) -> list[ModelRef]:
-    """Return the places that are left after going back to one of them."""
+    """Return the places that are left after going back to one of them, or to another one."""
     if target not in places:
-        return places[:-1]
+        return places
     last = len(places) - 1 - places[::-1].index(target)
     return places[:last]
 

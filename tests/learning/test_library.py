@@ -161,7 +161,9 @@ def test_the_champion_goes_back_to_what_previous_says(library: Library) -> None:
     library.move({"champion": first}, "1")
     library.move({"champion": second, "previous": "baseline"}, "2")
     assert library.back("champion", "worse") == "baseline"
-    assert library.aliases() == {"champion": "baseline"}
+    assert library.aliases() == {"champion": "baseline", "previous": first}
+    assert library.back("champion", "worse still") == first
+    assert library.aliases() == {"champion": first}
 
 
 def test_an_alias_that_was_taken_away_can_come_back(library: Library) -> None:

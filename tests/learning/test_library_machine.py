@@ -101,10 +101,8 @@ class LibraryMachine(RuleBasedStateMachine):
 
     def pop(self, alias: str, target: str) -> None:
         places = self.before.get(alias, [])
-        while target in places and places[-1] != target:
-            places.pop()
-        if places:
-            places.pop()
+        while target in places and places.pop() != target:
+            pass
 
     @rule(ref=REFS)
     def remove(self, ref: str) -> None:
