@@ -13,6 +13,7 @@ import yaml
 from dask.utils import parse_bytes, parse_timedelta
 
 from dask_mlsched.core import policies
+from dask_mlsched.core.thresholds import Thresholds
 
 Mode: TypeAlias = Literal["off", "observe", "manage"]
 Scope: TypeAlias = Literal["tiered", "all"]
@@ -52,6 +53,7 @@ _KEYS = {
     "training_capacity": "training.capacity",
     "training_update_after": "training.update-after",
     "training_seconds": "training.seconds",
+    "models": "models",
 }
 
 
@@ -104,6 +106,7 @@ class Config:
     training_capacity: int
     training_update_after: int
     training_seconds: float
+    models: Thresholds
 
     @classmethod
     def read(cls, **overrides: Any) -> Config:
@@ -154,17 +157,20 @@ def checked(name: str, value: Any) -> Any:
     # YAML 1.1 reads a bare `off` as false.
     if name in ("mode", "trace", "training") and value is False:
         value = "off"
+    if name == "models" and isinstance(value, dict):
+        # As Dask reads them from the environment, and as keywords have them.
+        value = {str(each).replace("_", "-"): threshold for each, threshold in value.items()}
     schema = _load("mlsched-schema.yaml")
     for part in _KEYS[name].split("."):
         schema = schema["properties"][part]
     try:
         jsonschema.validate(value, schema)
     except jsonschema.ValidationError as error:
-        expected = _expected(schema)
-        msg = f"mlsched.{_KEYS[name]} is {value!r}; expected {expected}"
-        raise ConfigError(msg) from error
+        raise ConfigError(_refused(_KEYS[name], error)) from error
     if name == "policy":
         _check_policy(value)
+    if name == "models":
+        return _thresholds(value)
     if name == "bandwidth":
         return _positive(name, value, "bytes per second such as '10 GB/s'", _parse_bandwidth)
     if name in ("trace_directory", "training_directory"):
@@ -174,6 +180,21 @@ def checked(name: str, value: Any) -> Any:
     if schema.get("type") == ["string", "number"]:
         return _positive(name, value, "a time such as '100ms'", parse_timedelta)
     return value
+
+
+def _thresholds(values: dict[str, Any]) -> Thresholds:
+    """Take some of the thresholds, and the defaults for the rest."""
+    return Thresholds.of({name.replace("-", "_"): value for name, value in values.items()})
+
+
+def _refused(key: str, error: jsonschema.ValidationError) -> str:
+    """Say what is wrong; of an object, with which of its values."""
+    if error.validator == "additionalProperties":
+        known, found = error.schema["properties"], error.instance
+        unknown = next(name for name in found if name not in known)
+        return f"unknown setting 'mlsched.{key}.{unknown}'; expected one of {', '.join(known)}"
+    where = ".".join([key, *map(str, error.path)])
+    return f"mlsched.{where} is {error.instance!r}; expected {_expected(error.schema)}"
 
 
 def _expected(schema: dict[str, Any]) -> str:

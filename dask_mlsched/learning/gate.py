@@ -58,6 +58,8 @@ class Comparison:
     #: Geometric means of the makespans of both over those of Dask alone, over all instances.
     champion: float
     challenger: float
+    #: A family may lose so much for certain.
+    loss: float = LOSS
 
     @property
     def objection(self) -> str | None:
@@ -67,10 +69,10 @@ class Comparison:
         if self.own is not None and not self.own <= 1:
             return f"{self.own:.4f} of the makespan of own runs; expected 1 at most"
         family = f"of the makespan of family {self.worst_family!r}"
-        if not self.worst_certainly <= 1 + LOSS:
+        if not self.worst_certainly <= 1 + self.loss:
             return (
                 f"{self.worst:.4f} {family}, {self.worst_certainly:.4f} for certain; "
-                f"expected {1 + LOSS} at most"
+                f"expected {1 + self.loss} at most"
             )
         if not self.worst <= 1 + MOST_LOSS:
             return f"{self.worst:.4f} {family}; expected {1 + MOST_LOSS} at most"
@@ -95,7 +97,7 @@ def judged(suite: Suite, network: Network) -> Verdict:
         return judge(processes, network)
 
 
-def compare(suite: Suite, before: Verdict, challenger: Network) -> Comparison:
+def compare(suite: Suite, before: Verdict, challenger: Network, loss: float = LOSS) -> Comparison:
     """Run a challenger on a suite, given what the champion came to there."""
     after = judged(suite, challenger)
     ratios = [
@@ -118,6 +120,7 @@ def compare(suite: Suite, before: Verdict, challenger: Network) -> Comparison:
         worst_certainly=math.exp(certainly[worst]),
         champion=before.makespan,
         challenger=after.makespan,
+        loss=loss,
     )
 
 

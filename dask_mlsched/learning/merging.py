@@ -122,7 +122,13 @@ def generalise(
         if share < 1 and not comparable(champion, network):
             break
         tried = network if share == 1 else on_the_way(champion, network, share)
-        made = _as_generalist(tried, made_by, parents, compare(suite, before, tried), thresholds)
+        made = _as_generalist(
+            tried,
+            made_by,
+            parents,
+            compare(suite, before, tried, thresholds.promote_loss),
+            thresholds,
+        )
         made.figures["share"] = share
         if made.objection is None:
             return made
