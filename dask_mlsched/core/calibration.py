@@ -22,7 +22,7 @@ from dask_mlsched.core.planners.taken import Taken as TakenPlanner
 from dask_mlsched.core.sends import bytes_sent_again, fit_sends
 from dask_mlsched.core.simulator import SimulatedRun, simulate
 from dask_mlsched.core.taken import Taken, taken
-from dask_mlsched.core.trace import Copy, Fetch, Trace
+from dask_mlsched.core.trace import Copy, Fetch, PolicySwitched, Step, Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Calibration:
     taken: Taken
     machine: Machine
     settings: Settings
-    #: Whether Dask decided alone, while we observed.
+    #: Whether Dask decided alone when the first task began, while we observed.
     stock: bool
     #: What was fitted; None for a direction in which nothing was copied, or heard of.
     load: CopyFit | None
@@ -114,7 +114,7 @@ def calibrate(trace: Trace, name: str = "trace") -> Calibration:
         keep_clean=settings.keep_clean,
         overlap=settings.overlap,
     )
-    stock = trace.header.policy == "stock" or trace.header.mode != "manage"
+    stock = trace.header.mode != "manage" or _asked_first(trace) == "stock"
     live = _live(trace, copies, fetches)
     return Calibration(
         decisions, machine, settings, stock, load, evict, send, live, bytes_sent_again(trace)
@@ -147,6 +147,20 @@ def repeat(calibration: Calibration, machine: Machine | None = None) -> Repetiti
         sent=sent,
     )
     return Repetition(run, Differences() if planner is None else planner.differences)
+
+
+def _asked_first(trace: Trace) -> str:
+    """Return the policy that was in force when the first task began: it may have been switched."""
+    policy = trace.header.policy
+    for entry in trace.entries:
+        if isinstance(entry, PolicySwitched):
+            policy = entry.policy
+        elif isinstance(entry, Step) and (
+            isinstance(entry.event, ev.TaskStarted)
+            or any(isinstance(each, ev.Run) for each in entry.instructions)
+        ):
+            break
+    return policy
 
 
 def _fit(copies: Sequence[Copy], *, loaded: bool) -> CopyFit | None:

@@ -33,8 +33,8 @@ class Dispatcher:
         Whether workers load what a task misses while it waits for a thread.
     """
 
-    #: key -> how it was last decided and for which worker, the newest last.
-    decided: OrderedDict[Key, tuple[ev.Run, str]]
+    #: key -> how it was last decided, for which worker, and by which model, the newest last.
+    decided: OrderedDict[Key, tuple[ev.Run, str, str | None]]
     #: Tasks left to Dask, by reason.
     unmanaged: Counter[str]
 
@@ -46,16 +46,30 @@ class Dispatcher:
         self.decided = OrderedDict()
         self.unmanaged = Counter()
 
-    def decide(self, controller: Controller, translator: Translator) -> list[ev.Hold]:
-        """Ask for decisions and send off what is to run; return the holds that began."""
+    def decide(
+        self, controller: Controller, translator: Translator, model: str | None = None
+    ) -> list[ev.Hold]:
+        """Ask for decisions and send off what is to run; return the holds that began.
+
+        Parameters
+        ----------
+        model
+            What decides, for explanations; None if no model was chosen.
+        """
         instructions = controller.handle(ev.Decide(time.monotonic()))
         runs = [each for each in instructions if isinstance(each, ev.Run)]
         if runs:
-            self._dispatch(runs, controller, translator)
+            self._dispatch(runs, controller, translator, model)
         self._warn(controller)
         return [each for each in instructions if isinstance(each, ev.Hold)]
 
-    def _dispatch(self, runs: list[ev.Run], controller: Controller, translator: Translator) -> None:
+    def _dispatch(
+        self,
+        runs: list[ev.Run],
+        controller: Controller,
+        translator: Translator,
+        model: str | None,
+    ) -> None:
         tasks = self._scheduler.tasks
         choices: list[tuple[TaskState, str]] = []
         not_ours: list[TaskState] = []
@@ -73,7 +87,7 @@ class Dispatcher:
             if run.evict or load_ahead:
                 victims = [translator.tasks.key(array) for array in run.evict]
                 sent_along[ts] = hints.Hints(victims, load_ahead)
-            self._remember(ts.key, run, address)
+            self._remember(ts.key, run, address, model)
         with hints.travelling(sent_along):
             refused = parking.dispatch(self._scheduler, choices, stimulus())
         for ts in (*refused, *not_ours):
@@ -87,9 +101,9 @@ class Dispatcher:
         if not_ours:
             self._scheduler.transitions({ts.key: "processing" for ts in not_ours}, stimulus())
 
-    def _remember(self, key: Key, run: ev.Run, address: str) -> None:
+    def _remember(self, key: Key, run: ev.Run, address: str, model: str | None) -> None:
         self.decided.pop(key, None)
-        self.decided[key] = (run, address)
+        self.decided[key] = (run, address, model)
         while len(self.decided) > self._length:
             self.decided.popitem(last=False)
 

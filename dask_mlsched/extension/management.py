@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from dask_mlsched.config import Config, Mode
@@ -32,6 +32,7 @@ from dask_mlsched.extension.translator import Translator
 if TYPE_CHECKING:
     from distributed.scheduler import Scheduler, TaskState
 
+    from dask_mlsched.core.policies import Policy
     from dask_mlsched.extension.online_training import OnlineTraining
     from dask_mlsched.extension.specialising import Specialising
 
@@ -84,7 +85,12 @@ class Management:
     @property
     def manages(self) -> bool:
         """Whether tasks are being parked and decided upon."""
-        return self.controller is not None and self.mode == "manage" and self.policy_name != "stock"
+        return (
+            self.controller is not None
+            and self.mode == "manage"
+            and self.policy_name != "stock"
+            and not self.networks.left_to_dask
+        )
 
     @property
     def watches(self) -> bool:
@@ -128,8 +134,14 @@ class Management:
         elif not wanted and self.controller is not None:
             self._deactivate(release=True)
 
-    def _activate(self) -> list[tuple[TaskState, Unmanaged]]:
-        """Begin to watch, and to park if that is the mode; list what cannot be parked, and why."""
+    def _activate(self, *, same_run: bool = False) -> list[tuple[TaskState, Unmanaged]]:
+        """Begin to watch, and to park if that is the mode; list what is not parked, and why.
+
+        Parameters
+        ----------
+        same_run
+            Whether what decides goes on deciding; else a run begins, with the tasks at hand.
+        """
         config = self.config
         keep_clean, overlap = self._abilities()
         settings = Settings(
@@ -147,10 +159,14 @@ class Management:
             overlap=overlap,
         )
         policy = load_policy(self.policy_name, config.seed)
-        self.networks.serve(policy, self.policy_name)
+        self.networks.serve(policy, self.policy_name, manages=self.mode == "manage")
+        if not same_run:
+            self._begin_run()
         self.controller = self.recording.begin(
             policy, settings, policy_name=self.policy_name, mode=self.mode
         )
+        if self.networks.left_to_dask:
+            self._ask(policy)
         self.translator = Translator(self.scheduler, self.controller)
         self.recording.name_by(self.translator)
         for ws in self.scheduler.workers.values():
@@ -159,13 +175,17 @@ class Management:
         self.translator.register(self.scheduler.tasks.values())
         for address, resident in self.reports.resident.items():
             self.translator.resident(address, resident)
-        left = self._park(list(self.scheduler.tasks.values())) if self.manages else []
+        left = self._park_or_leave(list(self.scheduler.tasks.values()))
+        if self.networks.left_to_dask:
+            self._give_back()
         parking.retry_others(self.scheduler, stimulus())
         self._schedule_pass()
         return left
 
     def _deactivate(self, *, release: bool, learn: bool = True, at_once: bool = False) -> int:
         """End to watch; what ran until now is learned from, if that is wanted and `learn`."""
+        if self.controller is not None:
+            self._note_failures(self.controller)
         self.controller = None
         self.translator = None
         ended = self.recording.end()
@@ -200,21 +220,80 @@ class Management:
         managed = self.manages
         self.policy_name = name
         if self.controller is not None:
-            self.networks.serve(policy, name)
-            self.controller.chooser.set_policy(policy)
-            self.recording.policy_switched(name)
+            self.networks.serve(policy, name, manages=self.mode == "manage")
+            self._begin_run()
+            self._ask(policy)
         if managed and not self.manages:
             self._give_back()
         elif self.manages and not managed:
             self._park(list(self.scheduler.tasks.values()))
         self._schedule_pass()
 
-    def _give_back(self) -> None:
-        parking.release_all(self.scheduler, stimulus())
+    def _give_back(self) -> int:
+        return parking.release_all(self.scheduler, stimulus())
 
     def _park(self, tasks: Iterable[TaskState]) -> list[tuple[TaskState, Unmanaged]]:
         """Park what can be managed; list what cannot, and why."""
         return parking.park_all(self.scheduler, tasks, stimulus())
+
+    def _park_or_leave(self, tasks: Sequence[TaskState]) -> list[tuple[TaskState, Unmanaged]]:
+        """Park what can be managed, if that is wanted; list what is left to Dask, and why."""
+        if self.manages:
+            return self._park(tasks)
+        return parking.leave_all(tasks) if self.networks.left_to_dask else []
+
+    # Models
+
+    def _begin_run(self) -> None:
+        """Have a model chosen for the tasks at hand, and for what comes, where that is done."""
+        self.networks.begin_run()
+        if self.training is not None:
+            under_way = ("waiting", "processing", "queued", "no-worker")
+            tasks = [ts for ts in self.scheduler.tasks.values() if ts.state in under_way]
+            self.networks.graph_arrived(tasks, begun=False)
+
+    def _ask(self, policy: Policy | None) -> None:
+        """Have the policy asked from now on; none, as the trace says, where Dask alone decides."""
+        assert self.controller is not None
+        left = self.networks.left_to_dask
+        self.controller.chooser.set_policy(None if left else policy)
+        self.recording.policy_switched("stock" if left else self.policy_name)
+
+    def _choose(self, tasks: Sequence[TaskState]) -> None:
+        """Have a model chosen for tasks that arrive, where there is a reason to."""
+        assert self.controller is not None
+        guard = self.controller.chooser.guard
+        if guard is not None and guard.off and self.networks.models is not None:
+            return  # nobody would ask the model that is chosen before the next run
+        managed = self.manages
+        if self.networks.graph_arrived(tasks, begun=self.recording.begun > 0):
+            self._obey(managed=managed)
+
+    def _obey(self, *, managed: bool) -> None:
+        """Have those decide who were chosen, if it was not so before."""
+        models = self.networks.models
+        if models is not None and managed != self.manages:
+            self._ask(models.policy)
+            # Not from within Dask's own taking in of a graph: it knows which tasks move next.
+            asyncio.get_running_loop().call_soon(self._guarded, "choose", self._settle)
+
+    def _settle(self) -> None:
+        """Give back, or take over, what was there before the choice."""
+        if self.networks.left_to_dask:
+            given_back = self._give_back()
+            if given_back:
+                self.dispatcher.unmanaged["baseline"] += given_back
+        elif self.manages:
+            self._park(list(self.scheduler.tasks.values()))
+            self._schedule_pass()
+
+    def _note_failures(self, controller: Controller) -> bool:
+        """Never ask the model again whose policy was switched off; tell whether there was one."""
+        guard = controller.chooser.guard
+        models = self.networks.models
+        if guard is None or not guard.off or models is None:
+            return False
+        return models.switched_off(guard.last_failure or "it failed")
 
     # Deciding
 
@@ -237,7 +316,7 @@ class Management:
         controller, translator = self.controller, self.translator
         if controller is None or translator is None or not controller.parked:
             return
-        for hold in self.dispatcher.decide(controller, translator):
+        for hold in self.dispatcher.decide(controller, translator, self.networks.model):
             delay = max(0.0, hold.until - time.monotonic())
             asyncio.get_running_loop().call_later(delay, self._schedule_pass)
 
@@ -273,17 +352,20 @@ class Management:
         specialising.look(self.scheduler, self.controller, self.translator, time.monotonic())
 
     def _look_for_rest(self, training: OnlineTraining) -> None:
-        """Between two runs, end the trace of the one, and let a new network have the next."""
+        """Between two runs, end the trace of the one, and have a model chosen for the next."""
         assert self.controller is not None
         begun = self.recording.begun
         if not training.episodes.over(self.scheduler, begun, time.monotonic()):
             return
+        managed = self.manages
+        if self._note_failures(self.controller):
+            self._obey(managed=managed)
         guard = self.controller.chooser.guard
         # A policy that was switched off stays so: it would be asked again by a new controller.
         if begun and len(self.scheduler.tasks) <= MOST_LEFT and not (guard and guard.off):
             self._begin_anew()
         else:
-            self.networks.serve_newest(None if guard is None else guard.policy)
+            self.networks.begin_run()
 
     def _begin_anew(self) -> None:
         """End what is recorded, and go on with a new controller; what was counted still counts."""
@@ -325,10 +407,10 @@ class Management:
             self._resync_scheduled = True
             self._schedule_pass()
 
-    def _resync(self) -> None:
+    def _resync(self, *, same_run: bool = True) -> None:
         """Build the picture anew from the scheduler's own state."""
         self._resync_scheduled = False
         if self.controller is not None:
             # Of what came to this nobody knows how much is true.
             self._deactivate(release=False, learn=False)
-            self._activate()
+            self._activate(same_run=same_run)

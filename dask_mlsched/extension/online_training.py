@@ -1,9 +1,9 @@
-"""Has a process beside the scheduler learn from what runs, and serves what it comes to.
+"""Has a process beside the scheduler learn from what runs, and hears what it comes to.
 
 When a run is over, its trace goes to the spool, in a thread, and the process is told to look. It
-answers what became of the run, of an update, and which version of the model is to serve. That is
-served from the next run on: never in the middle of one, so that a run says what one network did.
-Whatever goes wrong is counted and shown; the network that decides goes on deciding.
+answers what became of the run, what happened to models, and what there is to choose from now. That
+counts from the next choice on (`model_serving`). Whatever goes wrong is counted and shown; the
+network that decides goes on deciding.
 """
 
 from __future__ import annotations
@@ -13,26 +13,19 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from dask_mlsched.core import features
 from dask_mlsched.core.graph_message import FAILED
-from dask_mlsched.core.message_frame import Frame, FrameError
-from dask_mlsched.core.training_message import (
-    COLLECTED,
-    UPDATED,
-    VERSION,
-    Collected,
-    Look,
-    Updated,
-    Version,
-)
+from dask_mlsched.core.message_frame import Frame
+from dask_mlsched.core.model_choice import CATALOGUE, Catalogue, ModelChooser
+from dask_mlsched.core.training_message import COLLECTED, HAPPENED, Collected, Happened, Look
 from dask_mlsched.extension.episodes import LEAST_TASKS, Episodes
+from dask_mlsched.extension.model_events import LogEvent, ModelEvents
+from dask_mlsched.extension.model_serving import ModelServing
 from dask_mlsched.extension.problems import Problems
 from dask_mlsched.extension.side_process import SideProcess
 from dask_mlsched.extension.spool import Spool
 
 if TYPE_CHECKING:
     from dask_mlsched.config import Config
-    from dask_mlsched.core.planners.learned import Learned
     from dask_mlsched.extension.recording import Ended
 
 #: By the module's name: this layer does not import that one.
@@ -43,7 +36,7 @@ RESTARTS: Final = 3
 
 
 class OnlineTraining:
-    """Owns the process and the spool, and knows what serves.
+    """Owns the process and the spool, and what has models chosen.
 
     Made in the scheduler's event loop, where all of it runs but the writing of files. Gives back
     its process by `close`.
@@ -52,20 +45,28 @@ class OnlineTraining:
     ----------
     config
         Whose training is not off.
+    chooser
+        See `ModelServing`.
+    log_event
+        Takes what happens to models, as structured events.
     command
         What the process runs.
     """
 
     #: Where a run ends.
     episodes: Episodes
-    #: The latest version that was told; None before any.
-    newest: Version | None
-    #: The number of the version that serves; None if the policy takes none.
-    in_use: int | None
+    #: What there is to choose from, and what is chosen.
+    models: ModelServing
     #: What went wrong.
     problems: Problems
 
-    def __init__(self, config: Config, command: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        chooser: ModelChooser | None,
+        log_event: LogEvent,
+        command: Sequence[str] | None = None,
+    ) -> None:
         assert config.training_directory is not None  # Config.read
         self._look = Look(
             config.training_directory,
@@ -79,10 +80,9 @@ class OnlineTraining:
         self._command = COMMAND if command is None else command
         self._spool = Spool(config.training_directory)
         self.episodes = Episodes()
-        self.newest = None
-        self.in_use = None
         self.problems = Problems()
-        self._policy: Learned | None = None
+        self._events = ModelEvents(log_event)
+        self.models = ModelServing(chooser, self.problems, self._events)
         self._process: SideProcess | None = None
         self._restarts = 0
         self._closed = False
@@ -90,7 +90,6 @@ class OnlineTraining:
         self._runs = dict.fromkeys(("spooled", "collected", "rejected", "dropped"), 0)
         self._last_rejection: str | None = None
         self._decisions = 0
-        self._last_update: Updated | None = None
         #: Files that are being written.
         self._writing: set[asyncio.Future[int]] = set()
         try:
@@ -98,30 +97,6 @@ class OnlineTraining:
                 self._nudge()
         except OSError as error:
             self.problems.add(f"the folder of the training cannot be read: {error}")
-
-    # What serves
-
-    def serve(self, policy: Learned | None) -> None:
-        """Give this policy the newest version, now and between runs; None: it takes none."""
-        self._policy = policy
-        self.in_use = None if policy is None else 0
-        self.serve_newest()
-
-    @property
-    def has_news(self) -> bool:
-        """Whether there is a version that is to serve and does not yet."""
-        return (
-            self._policy is not None
-            and self.newest is not None
-            and self.newest.number != self.in_use
-        )
-
-    def serve_newest(self) -> None:
-        """Have the newest version decide from now on; not to be called in the middle of a run."""
-        if self._policy is None or self.newest is None or not self.has_news:
-            return
-        self._policy.serve(self.newest.network, may_hold=True)
-        self.in_use = self.newest.number
 
     # Runs
 
@@ -200,15 +175,19 @@ class OnlineTraining:
         try:
             if frame.kind == COLLECTED:
                 self._collected(Collected.from_frame(frame))
-            elif frame.kind == UPDATED:
-                self._restarts = 0
-                self._last_update = Updated.from_frame(frame)
-            elif frame.kind == VERSION:
-                self._told(Version.from_frame(frame))
+            elif frame.kind == HAPPENED:
+                self._happened(Happened.from_frame(frame))
+            elif frame.kind == CATALOGUE:
+                self.models.take(Catalogue.from_frame(frame))
             elif frame.kind == FAILED:
                 self.problems.add(f"the training's process: {frame.fields.get('error')}")
-        except FrameError as error:
+        except ValueError as error:  # a FrameError is one
             self.problems.add(f"an answer of the training's process: {error}")
+
+    def _happened(self, what: Happened) -> None:
+        if what.event == "created":
+            self._restarts = 0
+        self._events.happened(what)
 
     def _collected(self, answer: Collected) -> None:
         self._restarts = 0
@@ -219,19 +198,8 @@ class OnlineTraining:
             self._runs["rejected"] += 1
             self._last_rejection = answer.rejected
 
-    def _told(self, version: Version) -> None:
-        found = version.network.mean.size
-        if found != features.COUNT:
-            msg = (
-                f"a network of {found} features; expected {features.COUNT}; "
-                "start the scheduler again if another version was installed meanwhile"
-            )
-            raise FrameError(msg)
-        self.newest = version
-
     def snapshot(self) -> dict[str, Any]:
         """Describe it for `status()`."""
-        update = self._last_update
         return {
             "mode": self._mode,
             "directory": self._directory,
@@ -240,13 +208,7 @@ class OnlineTraining:
             "runs": dict(self._runs),
             "last_rejection": self._last_rejection,
             "decisions": self._decisions,
-            "version": self.in_use,
-            "last_update": None
-            if update is None
-            else {
-                "accepted": update.accepted,
-                "reason": update.reason,
-                "figures": dict(update.figures),
-            },
+            **self.models.snapshot(),
+            **self._events.snapshot(),
             **self.problems.snapshot(),
         }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PARKED: Final[set[str]] = {"mlsched://parked"}
 
 #: Why a task is left to Dask.
-Unmanaged: TypeAlias = Literal["restricted", "actor", "p2p", "no run spec", "under way"]
+Unmanaged: TypeAlias = Literal["restricted", "actor", "p2p", "no run spec", "under way", "baseline"]
 
 
 def is_ours(ts: TaskState) -> bool:
@@ -84,6 +84,12 @@ def park_all(
     if queued:
         adopt(scheduler, queued, stimulus_id)
     return left
+
+
+def leave_all(tasks: Iterable[TaskState]) -> list[tuple[TaskState, Unmanaged]]:
+    """List tasks that are all left to Dask, and why; "baseline" those that could be managed."""
+    reasons = [(ts, reason_to_leave(ts) or "baseline") for ts in tasks]
+    return [(ts, reason) for ts, reason in reasons if reason != "no run spec"]
 
 
 def adopt(scheduler: Scheduler, tasks: Iterable[TaskState], stimulus_id: str) -> None:

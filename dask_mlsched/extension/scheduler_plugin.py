@@ -18,6 +18,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dask.typing import Key
@@ -97,6 +98,7 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
             # Its process loads the same code meanwhile.
             self.networks.specialise(policy)
         await prepare(policy)
+        await self.networks.prepare_training()
         await self.networks.settled()
         self.scheduler = scheduler
         started = time.time()
@@ -112,7 +114,7 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
             scheduler, self.config.explain_length, load_ahead=self.config.load_ahead
         )
         self.recording = Recording(self.config)
-        self.networks.begin_training()
+        self.networks.begin_training(scheduler.log_event)
         self.mode = self.config.mode
         self.policy_name = self.config.policy
         remote.add_handlers(self)
@@ -203,12 +205,11 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
 
     def _graph_arrived(self, tasks: list[TaskState]) -> None:
         assert self.translator is not None
-        self.networks.graph_arrived(len(tasks))
-        if self.manages:
-            # Before the controller is told, so that parked tasks are known to be ours.
-            for ts, reason in self._park(tasks):
-                if self.translator.tasks.get(ts.key) is None:
-                    self.dispatcher.unmanaged[reason] += 1
+        self._choose(tasks)
+        # Before the controller is told, so that parked tasks are known to be ours.
+        for ts, reason in self._park_or_leave(tasks):
+            if self.translator.tasks.get(ts.key) is None:
+                self.dispatcher.unmanaged[reason] += 1
         self.translator.register(tasks)
 
     def transition(
@@ -254,7 +255,7 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
     def restart(self, scheduler: Scheduler) -> None:
         """Begin anew: Dask has forgotten all tasks, and not every one by a callback."""
         self.dispatcher.decided.clear()
-        self._guarded("restart", self._resync)
+        self._guarded("restart", partial(self._resync, same_run=False))
 
     def log_event(self, topic: str, msg: Any) -> None:
         """Read the workers' reports, and notice workers that pause or resume."""

@@ -113,7 +113,7 @@ class Specialising:
     problems: Problems
 
     def __init__(
-        self, budget: Budget, give_back: Callable[[], None], command: Sequence[str] = COMMAND
+        self, budget: Budget, give_back: Callable[[], object], command: Sequence[str] = COMMAND
     ) -> None:
         self._budget = budget
         self._give_back = give_back
@@ -200,7 +200,7 @@ class Specialising:
         """
         quiet, self._seen = self._arrived == self._seen, self._arrived
         if not controller.parked and not any(d.in_flight for d in controller.devices.values()):
-            self._rest()
+            self.forget()
         elif (
             self._process is not None
             and self._ready
@@ -210,7 +210,7 @@ class Specialising:
         ):
             self._ask(self._process, scheduler, controller, translator, pressed, now)
 
-    def _rest(self) -> None:
+    def forget(self) -> None:
         """Let the generalist decide again: the next graph may be quite another one."""
         if self._asked is None and self.answer is None:
             return

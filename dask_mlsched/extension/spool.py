@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from dask_mlsched.core.training_message import MODELS, RUN_SUFFIX, RUNS
+from dask_mlsched.core.training_message import LIBRARY, RUN_SUFFIX, RUNS
 from dask_mlsched.extension.trace_files import write_at_once
 
 #: So many runs wait at most; for one more, the oldest goes.
@@ -38,7 +38,7 @@ class Spool:
         OSError
             If the folder cannot be read.
         """
-        folders = (self._runs, self._folder / MODELS)
+        folders = (self._runs, self._folder / LIBRARY)
         return any(any(folder.iterdir()) for folder in folders if folder.is_dir())
 
     def add(self, run: bytes) -> int:

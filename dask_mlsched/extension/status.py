@@ -12,6 +12,8 @@ from dask_mlsched.core.graph import TaskState
 from dask_mlsched.extension import parking
 
 if TYPE_CHECKING:
+    from distributed.scheduler import TaskState as DaskTask
+
     from dask_mlsched.extension.scheduler_plugin import MLSchedulerPlugin
 
 
@@ -100,11 +102,9 @@ def explain(plugin: MLSchedulerPlugin, key: Key) -> dict[str, Any]:
     if ts is not None:
         answer["managed"] = parking.is_ours(ts)
         if not answer["managed"]:
-            answer["left_to_dask"] = (
-                parking.reason_to_leave(ts) if plugin.manages else "the plugin manages nothing now"
-            )
+            answer["left_to_dask"] = _why_left(plugin, ts)
     if key in plugin.dispatcher.decided:
-        run, address = plugin.dispatcher.decided[key]
+        run, address, model = plugin.dispatcher.decided[key]
         answer["decision"] = {
             "worker": address,
             "reason": run.reason,
@@ -113,10 +113,21 @@ def explain(plugin: MLSchedulerPlugin, key: Key) -> dict[str, Any]:
             "place_in_dask_order": run.rank,
             "held_seconds": run.held_seconds,
         }
+        if model is not None:
+            answer["decision"]["model"] = model
     parked = _parked(plugin, key)
     if parked is not None:
         answer["parked"] = parked
     return answer
+
+
+def _why_left(plugin: MLSchedulerPlugin, ts: DaskTask) -> str | None:
+    if plugin.manages:
+        return parking.reason_to_leave(ts)
+    models = plugin.networks.models
+    if models is not None and models.left_to_dask and models.choice is not None:
+        return f"baseline: {models.choice.why}"
+    return "the plugin manages nothing now"
 
 
 def _parked(plugin: MLSchedulerPlugin, key: Key) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dask_mlsched.core.training_message import MODELS, RUNS
+from dask_mlsched.core.training_message import LIBRARY, RUNS
 from dask_mlsched.extension.spool import Spool
 
 
@@ -29,7 +29,7 @@ def test_for_one_too_many_the_oldest_goes(tmp_path: Path) -> None:
 
 
 def test_what_waits_and_what_was_learned_is_found(tmp_path: Path) -> None:
-    for folder in (RUNS, MODELS):
+    for folder in (RUNS, LIBRARY):
         where = tmp_path / folder
         spool = Spool(str(where))
         assert not spool.anything()
