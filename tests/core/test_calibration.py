@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -205,3 +206,55 @@ def test_a_trace_in_which_nothing_ended_cannot_be_simulated():
     with pytest.raises(SimulationError, match=r"no task of this trace has ended; expected") as info:
         calibrate(dask.trace())
     assert "\n" not in str(info.value)
+
+
+# Who decided
+
+
+def run_with_switches(
+    policy: Greedy | None, *before: str, after: Sequence[str] = ()
+) -> RecordedDask:
+    """Run three tasks; switch policies before the first one begins, and after that."""
+    dask = RecordedDask(policy)
+    dask.join(0, limit=30)
+    for name in before:
+        switched(dask, name)
+    dask.submit("a-1 a-2 -> b-1")
+    dask.decide()
+    for name in after:
+        switched(dask, name)
+    dask.run()
+    return dask
+
+
+def switched(dask: RecordedDask, name: str) -> None:
+    dask.controller.chooser.set_policy(None if name == "stock" else Greedy())
+    dask.recorder.policy_switched(name)
+
+
+@pytest.mark.parametrize(
+    ("policy", "before", "after", "stock"),
+    [
+        (Greedy(), (), (), False),
+        (Greedy(), ("stock",), (), True),
+        (Greedy(), ("stock", "greedy"), (), False),
+        (Greedy(), (), ("stock",), False),
+        (Greedy(), ("stock",), ("greedy",), True),
+        (None, (), (), True),
+        (None, ("greedy",), (), False),
+        (None, ("greedy",), ("stock",), False),
+        (None, (), ("greedy",), True),
+    ],
+)
+def test_dask_decided_alone_if_nobody_else_was_asked_when_the_first_task_began(
+    policy: Greedy | None, before: tuple[str, ...], after: tuple[str, ...], stock: bool
+):
+    dask = run_with_switches(policy, *before, after=after)
+    assert calibrate(dask.trace()).stock == stock
+
+
+@pytest.mark.parametrize("before", [(), ("stock",)])
+def test_what_was_only_observed_dask_decided_alone(before: tuple[str, ...]):
+    trace = run_with_switches(Greedy(), *before).trace()
+    observed = replace(trace, header=replace(trace.header, mode="observe"))
+    assert calibrate(observed).stock
