@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from distributed import Event
 
@@ -24,16 +23,16 @@ from dask_mlsched.core.calibration import calibrate
 from dask_mlsched.core.controller import Controller
 from dask_mlsched.core.replay import verify
 from dask_mlsched.core.taken import taken
-from dask_mlsched.core.trace import NetworkServed, Trace
+from dask_mlsched.core.trace import Trace
 from dask_mlsched.core.trace_codec import decode
 from dask_mlsched.core.training_message import RUN_SUFFIX, RUNS
-from dask_mlsched.extension import episodes, online_training
+from dask_mlsched.extension import episodes, model_serving, online_training
 from dask_mlsched.extension.episodes import LEAST_TASKS
 from dask_mlsched.extension.online_training import OnlineTraining
 from dask_mlsched.extension.policy_source import load_policy
 from dask_mlsched.extension.recording import Ended
 from dask_mlsched.extension.spool import Spool
-from learning_process import accepted, command
+from learning_process import command
 from live_scheduler import (
     cluster_test,
     device_cluster,
@@ -52,6 +51,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(autouse=True)
 def few_instances(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(online_training, "COMMAND", command("bad"))
+    monkeypatch.setattr(model_serving, "CHOOSER", "fake_chooser.FakeChooser")
 
 
 def learning(folder: Path, mode: str = "background", **settings: Any) -> dict[str, Any]:
@@ -101,7 +101,7 @@ async def test_a_run_that_is_over_is_collected_and_tried(c, s, a, b, tmp_path):
         assert await tree(c, 32) == tree_total(32)
         before = (await handle.status())["decisions"]
         await over(plugin)
-        await patiently(lambda: told(plugin)["last_update"])
+        await patiently(lambda: told(plugin)["events"].get("refused"))
         status = await handle.status()
         # What was counted goes on counting.
         assert status["decisions"] == before >= 64
@@ -109,11 +109,8 @@ async def test_a_run_that_is_over_is_collected_and_tried(c, s, a, b, tmp_path):
         assert training["runs"] == {"spooled": 1, "collected": 1, "rejected": 0, "dropped": 0}
         assert training["decisions"] > 10
         assert (training["mode"], training["directory"]) == ("background", str(tmp_path))
-        update = training["last_update"]
-        assert not update["accepted"]
-        assert "expected 0.995 at most" in update["reason"]
-        assert update["figures"]["overall"] > 1
-        assert (training["version"], training["problems"]) == (0, 0)
+        assert training["last_event"]["event"] == "refused"
+        assert training["problems"] == 0, training["last_problem"]
         pid = plugin.training.pid
     assert not alive(pid)
     assert spooled(tmp_path) == []
@@ -131,7 +128,7 @@ async def test_each_run_has_a_trace_of_its_own_and_the_last_one_is_saved(c, s, a
         assert began(await saved(handle, tmp_path)) < first
         await over(plugin)
         await patiently(lambda: told(plugin)["runs"]["collected"] == 2)
-        assert told(plugin)["last_update"] is None
+        assert not {"created", "refused"} & set(told(plugin)["events"])
 
 
 @cluster_test(timeout=110)
@@ -230,80 +227,6 @@ async def test_traces_that_are_asked_for_besides_are_written_as_well(c, s, a, b,
         assert began(await saved(handle, tmp_path)) >= 32
 
 
-# Versions
-
-
-@cluster_test(timeout=110)
-async def test_a_new_version_serves_from_the_next_run_on(c, s, a, b, tmp_path, monkeypatch):
-    monkeypatch.setattr(online_training, "COMMAND", command("accepted"))
-    async with installed(c, s, **learning(tmp_path / "t")) as (handle, plugin):
-        assert await tree(c, 32) == tree_total(32)
-        await over(plugin)
-        gate = c.submit(wait_then, "go", key="gate")
-        await patiently(lambda: plugin.training.newest and plugin.training.newest.number == 1)
-        await asyncio.sleep(0.3)
-        # In the middle of a run, nothing is changed.
-        assert told(plugin)["version"] == 0
-        await Event("go").set()
-        await gate
-        await until(lambda: told(plugin)["version"] == 1)
-        del gate
-        assert await tree(c, 32) == tree_total(32)
-        trace = await saved(handle, tmp_path)
-        (served,) = (each for each in trace.entries if isinstance(each, NetworkServed))
-        np.testing.assert_array_equal(served.served.network.skip, accepted().skip)
-        assert (await handle.status())["training"]["last_update"]["accepted"]
-        # Whatever builds the picture anew keeps it, and so does a policy asked anew.
-        plugin._resync()
-        policy = plugin.controller.chooser.guard.policy
-        np.testing.assert_array_equal(policy.network.skip, accepted().skip)
-        await handle.set_policy("greedy")
-        assert told(plugin)["version"] is None
-        await handle.set_policy("learned")
-        assert told(plugin)["version"] == 1
-        assert await tree(c, 16) == tree_total(16)
-    # The next scheduler begins with it.
-    async with installed(c, s, **learning(tmp_path / "t", "collect")) as (_, plugin):
-        await patiently(lambda: told(plugin)["version"] == 1)
-
-
-@cluster_test(timeout=110)
-async def test_a_new_version_is_the_generalist_that_is_specialised(
-    c, s, a, b, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(online_training, "COMMAND", command("accepted"))
-    settings = learning(tmp_path, policy="specialised", least_seconds=0.2)
-    async with installed(c, s, **settings) as (_, plugin):
-        assert await tree(c, 32) == tree_total(32)
-        await patiently(lambda: told(plugin)["version"] == 1)
-        generalist = plugin.specialising._generalist
-        np.testing.assert_array_equal(generalist.skip, accepted().skip)
-        assert plugin.controller.chooser.guard.policy.network is generalist
-        await until(lambda: plugin.specialising.snapshot()["ready"])
-        asked: list[Any] = []
-        ask = plugin.specialising._process.ask
-        plugin.specialising._process.ask = lambda frame: (asked.append(frame), ask(frame))
-        chunks = c.map(chunk, [10] * 40, range(40), pure=False)
-        gate = c.submit(wait_then, "go", 0.0, key="gate")
-        sums = [c.submit(total, x, y, gate) for x in chunks[:4] for y in chunks]
-        await until(lambda: asked)
-        np.testing.assert_array_equal(asked[0].arrays["start_skip"], accepted().skip)
-        await Event("go").set()
-        await c.gather(sums)
-
-
-@cluster_test()
-async def test_a_network_for_other_features_is_a_problem_and_never_served(c, s, a, b, tmp_path):
-    from core.networks import random_network
-    from dask_mlsched.core.training_message import Version
-
-    async with installed(c, s, **learning(tmp_path)) as (_, plugin):
-        network = random_network(np.random.default_rng(0), 5, (0, 0))
-        plugin.training._hear(Version(1, network).frame())
-        assert plugin.training.newest is None
-        assert "a network of 5 features" in told(plugin)["last_problem"]
-
-
 # What goes wrong
 
 
@@ -319,8 +242,7 @@ async def test_a_process_that_is_killed_in_an_update_is_followed_by_one_that_goe
         plugin.training._command = command("bad")
         first = plugin.training.pid
         os.kill(first, signal.SIGKILL)
-        await patiently(lambda: told(plugin)["last_update"])
-        assert told(plugin)["last_update"]["figures"]["decisions"] == told(plugin)["decisions"]
+        await patiently(lambda: told(plugin)["events"].get("refused"))
         assert told(plugin)["problems"] == 1
         assert told(plugin)["last_problem"] == "the training's process: it ended with status -9"
         assert plugin.training.pid != first
@@ -495,7 +417,7 @@ def test_a_program_that_is_run_again_and_again_is_learned_from(tmp_path, monkeyp
         handle = dask_mlsched.install(client, **settings)
         deadline = time.monotonic() + 240
         training: dict[str, Any] = {}
-        while not training.get("last_update"):
+        while not {"created", "refused"} & set(training.get("events", ())):
             assert time.monotonic() < deadline, training
             if training.get("decisions", 0) < 20:
                 rows = client.map(chunk, [100] * 8, range(8), pure=False)
@@ -507,9 +429,5 @@ def test_a_program_that_is_run_again_and_again_is_learned_from(tmp_path, monkeyp
             training = handle.status()["training"]
         handle.uninstall()
     assert training["runs"]["collected"] >= 1
-    update = training["last_update"]
-    assert update["figures"]["decisions"] >= 20
-    assert update["figures"]["own_runs"] <= 1
-    assert update["figures"]["instances"] >= 10
-    assert update["reason"]
+    assert training["last_event"]["reason"]
     assert training["problems"] == 0, training["last_problem"]
