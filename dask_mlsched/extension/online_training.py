@@ -176,7 +176,7 @@ class OnlineTraining:
             if frame.kind == COLLECTED:
                 self._collected(Collected.from_frame(frame))
             elif frame.kind == HAPPENED:
-                self._happened(Happened.from_frame(frame))
+                self._events.happened(Happened.from_frame(frame))
             elif frame.kind == CATALOGUE:
                 self.models.take(Catalogue.from_frame(frame))
             elif frame.kind == FAILED:
@@ -184,12 +184,8 @@ class OnlineTraining:
         except ValueError as error:  # a FrameError is one
             self.problems.add(f"an answer of the training's process: {error}")
 
-    def _happened(self, what: Happened) -> None:
-        if what.event == "created":
-            self._restarts = 0
-        self._events.happened(what)
-
     def _collected(self, answer: Collected) -> None:
+        # Nothing else says so: what it tells as it starts must not have it started for ever.
         self._restarts = 0
         self._decisions = answer.decisions
         if answer.rejected is None:
