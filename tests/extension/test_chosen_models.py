@@ -312,7 +312,7 @@ async def test_what_is_in_force_outlasts_a_picture_built_anew_but_not_a_restart(
         await tell(plugin, tmp_path, catalogue(1, family("chunk", SPECIALIST)))
         gate = c.submit(wait_then, "go", 0.0, key="gate")
         held = [c.submit(total, x, gate) for x in c.map(chunk, [10] * 24, range(24))]
-        await until(lambda: plugin.recording.begun > 0)
+        await until(lambda: choice(plugin) == SPECIALIST and plugin.recording.begun)
         fake = FakeChooser.made[-1]
         chosen, began = plugin.training.models.choices.total(), fake.runs
         plugin._resync()
@@ -336,7 +336,7 @@ async def test_a_picture_built_anew_in_a_run_that_is_left_to_dask_leaves_it_ther
         await tell(plugin, tmp_path, sent_back(1))
         gate = c.submit(wait_then, "go", 0.0, key="gate")
         held = [c.submit(total, x, gate) for x in c.map(chunk, [10] * 24, range(24))]
-        await until(lambda: plugin.recording.begun > 0)
+        await until(lambda: choice(plugin) == BASELINE and plugin.recording.begun)
         plugin._resync()
         assert not plugin.manages
         assert_nothing_parked(s)
