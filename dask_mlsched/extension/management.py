@@ -13,26 +13,24 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dask_mlsched.config import Config, Mode
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.controller import Controller
 from dask_mlsched.extension import parking
-from dask_mlsched.extension.dispatcher import Dispatcher, stimulus
+from dask_mlsched.extension.dispatcher import stimulus
 from dask_mlsched.extension.episodes import MOST_LEFT
+from dask_mlsched.extension.model_runs import ModelRuns
 from dask_mlsched.extension.parking import Unmanaged
 from dask_mlsched.extension.policy_source import load_policy
-from dask_mlsched.extension.recording import Recording
 from dask_mlsched.extension.reports import Reports
-from dask_mlsched.extension.served_networks import ServedNetworks
 from dask_mlsched.extension.translator import Translator
 
 if TYPE_CHECKING:
-    from distributed.scheduler import Scheduler, TaskState
+    from distributed.scheduler import TaskState
 
-    from dask_mlsched.core.policies import Policy
     from dask_mlsched.extension.online_training import OnlineTraining
     from dask_mlsched.extension.specialising import Specialising
 
@@ -42,18 +40,14 @@ logger = logging.getLogger("dask_mlsched")
 _ERRORS_ALLOWED = 20
 
 
-class Management:
+class Management(ModelRuns):
     """Watches one scheduler, parks its tasks and has them sent off, as far as that is wanted.
 
     Whoever derives from it sets what is said to be set by `start`, and calls.
     """
 
-    #: Set by `start`.
-    scheduler: Scheduler
+    #: Set by `start`; so are `scheduler`, `dispatcher`, `recording` and `networks`.
     config: Config
-    dispatcher: Dispatcher
-    recording: Recording
-    networks: ServedNetworks
     #: What watches the scheduler and decides; None while the plugin is off or has nothing to do.
     controller: Controller | None
     translator: Translator | None
@@ -228,72 +222,6 @@ class Management:
         elif self.manages and not managed:
             self._park(list(self.scheduler.tasks.values()))
         self._schedule_pass()
-
-    def _give_back(self) -> int:
-        return parking.release_all(self.scheduler, stimulus())
-
-    def _park(self, tasks: Iterable[TaskState]) -> list[tuple[TaskState, Unmanaged]]:
-        """Park what can be managed; list what cannot, and why."""
-        return parking.park_all(self.scheduler, tasks, stimulus())
-
-    def _park_or_leave(self, tasks: Sequence[TaskState]) -> list[tuple[TaskState, Unmanaged]]:
-        """Park what can be managed, if that is wanted; list what is left to Dask, and why."""
-        if self.manages:
-            return self._park(tasks)
-        return parking.leave_all(tasks) if self.networks.left_to_dask else []
-
-    # Models
-
-    def _begin_run(self) -> None:
-        """Have a model chosen for the tasks at hand, and for what comes, where that is done."""
-        self.networks.begin_run()
-        if self.training is not None:
-            under_way = ("waiting", "processing", "queued", "no-worker")
-            tasks = [ts for ts in self.scheduler.tasks.values() if ts.state in under_way]
-            self.networks.graph_arrived(tasks, begun=False)
-
-    def _ask(self, policy: Policy | None) -> None:
-        """Have the policy asked from now on; none, as the trace says, where Dask alone decides."""
-        assert self.controller is not None
-        left = self.networks.left_to_dask
-        self.controller.chooser.set_policy(None if left else policy)
-        self.recording.policy_switched("stock" if left else self.policy_name)
-
-    def _choose(self, tasks: Sequence[TaskState]) -> None:
-        """Have a model chosen for tasks that arrive, where there is a reason to."""
-        assert self.controller is not None
-        guard = self.controller.chooser.guard
-        if guard is not None and guard.off and self.networks.models is not None:
-            return  # nobody would ask the model that is chosen before the next run
-        managed = self.manages
-        if self.networks.graph_arrived(tasks, begun=self.recording.begun > 0):
-            self._obey(managed=managed)
-
-    def _obey(self, *, managed: bool) -> None:
-        """Have those decide who were chosen, if it was not so before."""
-        models = self.networks.models
-        if models is not None and managed != self.manages:
-            self._ask(models.policy)
-            # Not from within Dask's own taking in of a graph: it knows which tasks move next.
-            asyncio.get_running_loop().call_soon(self._guarded, "choose", self._settle)
-
-    def _settle(self) -> None:
-        """Give back, or take over, what was there before the choice."""
-        if self.networks.left_to_dask:
-            given_back = self._give_back()
-            if given_back:
-                self.dispatcher.unmanaged["baseline"] += given_back
-        elif self.manages:
-            self._park(list(self.scheduler.tasks.values()))
-            self._schedule_pass()
-
-    def _note_failures(self, controller: Controller) -> bool:
-        """Never ask the model again whose policy was switched off; tell whether there was one."""
-        guard = controller.chooser.guard
-        models = self.networks.models
-        if guard is None or not guard.off or models is None:
-            return False
-        return models.switched_off(guard.last_failure or "it failed")
 
     # Deciding
 
