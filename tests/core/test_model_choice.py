@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,7 @@ def sent(catalogue: Catalogue) -> Catalogue:
 @given(catalogues())
 def test_a_catalogue_comes_over_bit_for_bit(catalogue: Catalogue) -> None:
     got = sent(catalogue)
-    for name in ("number", "champion", "unknown", "families"):
+    for name in {each.name for each in fields(Catalogue)} - {"networks"}:
         assert getattr(got, name) == getattr(catalogue, name)
     assert list(got.networks) == list(catalogue.networks)
     for model, network in catalogue.networks.items():
@@ -141,9 +141,9 @@ def test_what_nobody_can_believe_is_refused(belief: Belief, where: str) -> None:
 @pytest.mark.parametrize("name", ["number", "champion", "unknown", "families", "networks"])
 def test_whatever_is_missing_is_refused(name: str) -> None:
     frame = WHOLE.frame()
-    fields = {key: value for key, value in frame.fields.items() if key != name}
+    rest = {key: value for key, value in frame.fields.items() if key != name}
     with pytest.raises(FrameError):
-        Catalogue.from_frame(Frame(CATALOGUE, fields, frame.arrays))
+        Catalogue.from_frame(Frame(CATALOGUE, rest, frame.arrays))
 
 
 FIELDS = json.dumps(WHOLE.frame().fields)
@@ -170,9 +170,9 @@ FIELDS = json.dumps(WHOLE.frame().fields)
     ],
 )
 def test_whatever_is_of_another_type_is_refused(changed: dict[str, Any]) -> None:
-    fields = {**json.loads(FIELDS), **changed}
+    others = {**json.loads(FIELDS), **changed}
     with pytest.raises(FrameError):
-        Catalogue.from_frame(Frame(CATALOGUE, fields, WHOLE.frame().arrays))
+        Catalogue.from_frame(Frame(CATALOGUE, others, WHOLE.frame().arrays))
 
 
 @given(st.dictionaries(st.sampled_from(sorted(json.loads(FIELDS))), JSON, max_size=5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from distributed import Event
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.calibration import calibrate
 from dask_mlsched.core.message_frame import Frame, encode
-from dask_mlsched.core.model_choice import BASELINE, CATALOGUE, Catalogue
+from dask_mlsched.core.model_choice import BASELINE, CATALOGUE, Belief, Catalogue, KnownFamily
 from dask_mlsched.core.replay import verify
 from dask_mlsched.core.trace import NetworkServed, PolicySwitched, Trace
 from dask_mlsched.core.trace_codec import decode
@@ -432,6 +433,49 @@ async def test_what_is_specialised_begins_at_the_model_that_was_chosen(c, s, a, 
         np.testing.assert_array_equal(asked[0].arrays["start_skip"], expected)
         await Event("go").set()
         await c.gather(sums)
+
+
+@cluster_test(timeout=110)
+async def test_the_chooser_that_ships_knows_a_graph_again_at_another_size(
+    c, s, a, b, tmp_path, monkeypatch
+):
+    pytest.importorskip("dask_mlsched.learning.fingerprint")
+    monkeypatch.undo()  # the real chooser, and no process that could be asked
+    monkeypatch.setattr(online_training, "COMMAND", command(tmp_path / "said"))
+    async with installed(c, s, **learning(tmp_path)) as (_, plugin):
+        assert plugin.training.problems.count == 0, plugin.training.problems.last
+        await tell(plugin, tmp_path, catalogue(1))
+        assert await product(c, 6) == product_total(6)
+        assert_serves(plugin, GENERALIST)
+        found = plugin.training.models._chooser.fingerprint
+        arms = (Belief(SPECIALIST, 0.5, 0.0, 5),)
+        known = KnownFamily("product", found.to_json(), arms)
+        await over(plugin)
+        await tell(plugin, tmp_path, catalogue(2, known))
+        assert await product(c, 8) == product_total(8)
+        assert_serves(plugin, SPECIALIST)
+        assert plugin.training.models.choice.family == "product"
+        await over(plugin)
+        await tell(plugin, tmp_path, catalogue(3, replace(known, sent_back=BACK)))
+        assert await product(c, 7) == product_total(7)
+        assert choice(plugin) == BASELINE
+        assert BACK in plugin.training.models.choice.why
+
+
+def product(c: Any, size: int) -> Any:
+    rows = {f"row-{i}": (chunk, 10, i) for i in range(size)}
+    columns = {f"column-{i}": (chunk, 10, i) for i in range(size)}
+    blocks = {
+        f"block-{i}-{j}": (total, f"row-{i}", f"column-{j}")
+        for i in range(size)
+        for j in range(size)
+    }
+    # All of it as one graph.
+    return c.get({**rows, **columns, **blocks, "all-0": (total, *blocks)}, "all-0", sync=False)
+
+
+def product_total(size: int) -> float:
+    return 1250.0 * size * size * (size - 1)
 
 
 # What goes wrong
