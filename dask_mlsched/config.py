@@ -189,12 +189,13 @@ def _thresholds(values: dict[str, Any]) -> Thresholds:
 
 def _refused(key: str, error: jsonschema.ValidationError) -> str:
     """Say what is wrong; of an object, with which of its values."""
+    schema = cast("dict[str, Any]", error.schema)
     if error.validator == "additionalProperties":
-        known, found = error.schema["properties"], error.instance
+        known, found = schema["properties"], cast("dict[str, Any]", error.instance)
         unknown = next(name for name in found if name not in known)
         return f"unknown setting 'mlsched.{key}.{unknown}'; expected one of {', '.join(known)}"
     where = ".".join([key, *map(str, error.path)])
-    return f"mlsched.{where} is {error.instance!r}; expected {_expected(error.schema)}"
+    return f"mlsched.{where} is {error.instance!r}; expected {_expected(schema)}"
 
 
 def _expected(schema: dict[str, Any]) -> str:

@@ -1,9 +1,8 @@
-"""`dask mlsched models …`: what is in a library of models, how it came there, and removing it."""
+"""`dask mlsched models …`: what is in a library of models, and how it came there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +10,10 @@ import click
 from rich.table import Table
 
 from dask_mlsched.cli import model_figures, model_tables
-from dask_mlsched.cli.options import COUNT, JSON, Command, Group, complain
-from dask_mlsched.cli.output import console, write_json
+from dask_mlsched.cli.models_folder import JSON_FILE, LIBRARY, one_line_errors, shown
+from dask_mlsched.cli.options import COUNT, Command, Group
+from dask_mlsched.cli.output import console
 from dask_mlsched.learning.library import Library
-from dask_mlsched.learning.model_ref import LibraryError
-
-LIBRARY = click.argument("directory", metavar="LIBRARY", type=click.Path(path_type=Path))
-JSON_FILE = click.option("--json", "json_file", type=JSON, help="Write it here; - is stdout.")
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn what is wrong with a library into a line for the user."""
-    try:
-        yield
-    except LibraryError as error:
-        complain(str(error))
-    except OSError as error:
-        complain(f"the library cannot be used: {error}")
-
-
-def shown(json_file: str | None, content: object, *, people: Callable[[], None]) -> None:
-    """Write what was found for machines, and, unless that takes standard output, for people."""
-    if json_file is not None:
-        write_json(json_file, content)
-    if json_file != "-":
-        people()
 
 
 def _printed(*parts: str | Table) -> None:
@@ -122,7 +99,26 @@ def remove(directory: Path, version: str, reason: str, json_file: str | None) ->
 
 
 def _commands() -> Sequence[click.Command]:
-    return (diff, list_versions, log, remove, show)
+    from dask_mlsched.cli.models_change import generalise, merge, promote, rollback, split
+    from dask_mlsched.cli.similarities import similarities
+
+    return (
+        diff,
+        generalise,
+        list_versions,
+        log,
+        merge,
+        promote,
+        remove,
+        rollback,
+        show,
+        similarities,
+        split,
+    )
 
 
-models = Group("models", help="Look into a library of models, and remove some.", load=_commands)
+models = Group(
+    "models",
+    help="Look into a library of models; make, merge, promote, roll back and remove some.",
+    load=_commands,
+)

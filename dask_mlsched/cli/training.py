@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -11,20 +13,26 @@ import click
 from rich import box
 from rich.table import Table
 
+from dask_mlsched.cli.models_folder import one_line_errors
 from dask_mlsched.cli.options import JSON, Command, complain
 from dask_mlsched.cli.output import console, write_json
 from dask_mlsched.core import features
-from dask_mlsched.core.training_message import MODELS
-from dask_mlsched.learning.journal import Journal
-from dask_mlsched.learning.model_versions import ModelVersions
+from dask_mlsched.core.training_message import LIBRARY
+from dask_mlsched.learning.families import Families
+from dask_mlsched.learning.library import Library
+from dask_mlsched.learning.library_log import Event
+from dask_mlsched.learning.model_ref import CHAMPION
+from dask_mlsched.learning.online import COLLECTED_RUN, REJECTED_RUN
+from dask_mlsched.learning.operations import family_alias
 from dask_mlsched.learning.replay import ReplayBuffer
 from dask_mlsched.learning.replay_file import ReplayError
-from dask_mlsched.learning.training_folder import DECISIONS, EVENTS, waiting_runs
+from dask_mlsched.learning.training_folder import DECISIONS, FAMILIES, waiting_runs
 
-_UPDATES: Final = ("accepted", "refused", "failed")
+#: Events of runs, and of aliases, which other events tell of, too.
+_OF_RUNS: Final = (COLLECTED_RUN, REJECTED_RUN)
 
-#: So many of the last updates are shown.
-_SHOWN: Final = 10
+#: So many of the last events are shown.
+_SHOWN: Final = 12
 
 
 @click.command(cls=Command)
@@ -32,40 +40,71 @@ _SHOWN: Final = 10
 @click.option("--json", "json_file", type=JSON, help="Write the figures here; - is stdout.")
 def training(directory: Path, json_file: str | None) -> None:
     """Tell what was learned while a cluster ran, from the training.directory of its scheduler."""
-    if not (directory / EVENTS).is_file():
+    if not (directory / LIBRARY).is_dir():
         complain(
-            f"{str(directory)!r} holds no {EVENTS}; name the training.directory of a scheduler"
+            f"{str(directory)!r} holds no {LIBRARY!r}; name the training.directory of a scheduler"
         )
-    found = figures(directory)
+    with one_line_errors():
+        found = figures(directory)
     if json_file is not None:
         write_json(json_file, found)
     if json_file != "-":
         for line in lines(found):
             click.echo(line)
-        console().print(table(found))
+        console().print(families_table(found["families"]))
+        console().print(events_table(found["events"][-_SHOWN:]))
 
 
 def figures(directory: Path) -> dict[str, Any]:
-    """Gather all of it for machines."""
-    events = Journal(directory / EVENTS).read()
-    counts = Counter(event["event"] for event in events)
-    versions = ModelVersions(directory / MODELS)
-    newest = versions.newest()
-    rejected = [event for event in events if event["event"] == "rejected"]
+    """Gather all of it for machines.
+
+    Raises
+    ------
+    dask_mlsched.learning.model_ref.LibraryError
+        If the library cannot be used.
+    """
+    library = Library.reading(directory / LIBRARY)
+    events = library.events()
+    counts = Counter(event.kind for event in events)
+    aliases = library.aliases()
+    families = Families(directory / FAMILIES)
+    rejected = [event.why for event in events if event.kind == REJECTED_RUN]
     return {
         "directory": str(directory),
         "runs": {
-            "collected": counts["collected"],
-            "rejected": counts["rejected"],
+            "collected": counts[COLLECTED_RUN],
+            "rejected": counts[REJECTED_RUN],
             "waiting": len(waiting_runs(directory)),
         },
-        "last_rejection": rejected[-1].get("reason") if rejected else None,
+        "last_rejection": rejected[-1] if rejected else None,
         "decisions": _decisions(directory / DECISIONS),
-        "version": newest.number,
-        "versions": versions.numbers(),
-        "problems": list(newest.problems),
-        "updates": [event for event in events if event["event"] in _UPDATES],
+        "champion": aliases.get(CHAMPION),
+        "aliases": dict(aliases),
+        "families": [
+            {
+                "family": each.name,
+                "runs": each.count,
+                "model": aliases.get(family_alias(each.name)),
+                "sent_back": each.sent_back,
+                "banned": dict(each.banned),
+                "last_model": each.runs[-1].model if each.runs else None,
+                "last_ratio": _last_ratio([run.gain for run in each.runs if run.known]),
+            }
+            for each in families
+        ],
+        "problems": list(families.problems),
+        "events": [event.as_json() for event in events if _tells(event)],
     }
+
+
+def _tells(event: Event) -> bool:
+    """Leave out what is counted, and what another event says better."""
+    return event.kind not in _OF_RUNS and event.kind != "moved"
+
+
+def _last_ratio(gains: Sequence[float]) -> float | None:
+    """Return the last time over that of Dask alone."""
+    return math.exp(-gains[-1]) if gains else None
 
 
 def _decisions(file: Path) -> int | None:
@@ -84,23 +123,38 @@ def lines(found: dict[str, Any]) -> list[str]:
     told = [f"runs: {counted}; {found['decisions']} decisions are there"]
     if found["last_rejection"]:
         told.append(f"rejected last: {found['last_rejection']}")
-    serves = "the model that ships" if not found["version"] else f"version {found['version']}"
-    told.append(f"{serves} serves; versions that are there: {found['versions'] or 'none'}")
+    told.append(f"champion: {found['champion']}; families: {len(found['families'])}")
     return [*told, *found["problems"]]
 
 
-def table(found: dict[str, Any]) -> Table:
-    """Lay out the last updates, the newest last."""
+def families_table(families: Sequence[dict[str, Any]]) -> Table:
+    """Lay out what serves which family."""
     made = Table(box=box.SIMPLE)
-    for name in ("when (UTC)", "update", "overall", "own runs", "why"):
+    for name in ("family", "runs", "model of its own", "last run by", "of Dask's time", "note"):
         made.add_column(name)
-    for event in found["updates"][-_SHOWN:]:
-        told = event.get("figures", {})
-        what = event["event"]
+    for each in families:
+        ratio = each["last_ratio"]
+        made.add_row(
+            each["family"],
+            str(each["runs"]),
+            each["model"] or "-",
+            each["last_model"] or "several",
+            "-" if ratio is None else f"{ratio:.3f}",
+            "" if each["sent_back"] is None else f"with Dask alone: {each['sent_back']}",
+        )
+    return made
+
+
+def events_table(events: Sequence[dict[str, Any]]) -> Table:
+    """Lay out events, the newest last."""
+    made = Table(box=box.SIMPLE)
+    for name in ("when (UTC)", "event", "what", "why"):
+        made.add_column(name)
+    for event in events:
         made.add_row(
             datetime.fromtimestamp(event["time"], UTC).strftime("%Y-%m-%d %H:%M"),
-            f"version {event['version']}" if what == "accepted" else what,
-            *(f"{told[name]:.4f}" if name in told else "" for name in ("overall", "own")),
-            str(event.get("reason", "")),
+            event["event"],
+            str(event.get("what") or event.get("family") or ""),
+            str(event.get("why", "")),
         )
     return made

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from dask_mlsched.core.graph_message import FAILED
@@ -74,6 +75,7 @@ class OnlineTraining:
             config.training_capacity,
             config.training_update_after,
             config.training_seconds,
+            asdict(config.models),
         ).frame()
         self._mode = config.training
         self._directory = config.training_directory

@@ -23,6 +23,7 @@ from dask_mlsched.learning.decisions import Decisions
 from dask_mlsched.learning.default_model import default_model
 from dask_mlsched.learning.families import Families
 from dask_mlsched.learning.family import Family
+from dask_mlsched.learning.gate import Suite, compare, judged
 from dask_mlsched.learning.library import Library
 from dask_mlsched.learning.library_log import MOVED
 from dask_mlsched.learning.merging import Parent
@@ -371,6 +372,21 @@ class Operations:
         return Outcome(CHALLENGE, reason, ref, None, figures)
 
     # Promote and roll back
+
+    def gate(self, ref: str) -> tuple[dict[str, float], str | None]:
+        """Simulate a generalist beside the champion, on all families' runs and what ships.
+
+        Returns
+        -------
+        tuple of dict and str or None
+            Figures, and why it may not take over; None if it may.
+        """
+        own = [each for family in self.families for each in self.variants(family).judged]
+        suite = Suite(own, self.shipped.judged)
+        networks = [self.network(each) for each in (self.champion, ref)]
+        before = judged(suite, networks[0])
+        found = compare(suite, before, networks[1], self.thresholds.promote_loss)
+        return {name: round(each, 5) for name, each in found.figures.items()}, found.objection
 
     def promote(self, ref: str, reason: str, figures: Mapping[str, float] | None = None) -> Outcome:
         """Let a generalist serve; families whose models it stands for are served by it, too.
