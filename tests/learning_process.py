@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,9 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from core.networks import random_network
 from dask_mlsched.core import features, judgement
 from dask_mlsched.core.network import Network
-from dask_mlsched.learning import frame_streams, update
+from dask_mlsched.learning import family_update, frame_streams, merging
 from dask_mlsched.learning.challengers import Challenger
-from dask_mlsched.learning.gate import Comparison
 from dask_mlsched.learning.online import serve
 from dask_mlsched.learning.shipped import Shipped
 from learning.instances import factorization, product, scored_by
@@ -30,8 +28,9 @@ def command(how: str) -> tuple[str, ...]:
     Parameters
     ----------
     how
-        What updates come to: "accepted" a random network, whatever it is worth; "bad" one that the
-        gate refuses; "endless" never comes to an end, and "patient" neither, but asks for the time.
+        What searches come to: "accepted" a random network, whatever it is worth; "bad" one that
+        every gate refuses; "endless" never comes to an end, and "patient" neither, but asks for
+        the time.
     """
     return (sys.executable, __file__, how)
 
@@ -50,17 +49,14 @@ def challenged(how: str, elapsed: Callable[[], float]) -> Challenger:
     return Challenger(accepted() if how == "accepted" else scored_by(missing=1.0), "fit", -1.0)
 
 
-def compared(*_: Any) -> Comparison:
-    return Comparison(0.5, 0.5, "all", 0.5, 0.5, 1.0, 0.5)
-
-
 def main(how: str) -> None:
     """Serve the process's own input and output."""
     # Workers in the scheduler's own process share its time: no simulation could foretell that.
     judgement.TOLERANCE = 1e9  # type: ignore[misc]  # final, but for this
-    update.challenger = lambda *_, elapsed, **__: challenged(how, elapsed)
+    for module in (family_update, merging):
+        module.challenger = lambda *_, elapsed, **__: challenged(how, elapsed)
     if how == "accepted":
-        update.compare = compared
+        family_update._objection = lambda *_: None
     tell = frame_streams.begin(19)
     with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
         serve(

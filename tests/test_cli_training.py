@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from dask_mlsched.learning.model_versions import ModelVersions
 
 from core.networks import random_network
 from dask_mlsched.cli import mlsched
 from dask_mlsched.core import features
 from dask_mlsched.core.training_message import MODELS
 from dask_mlsched.learning.journal import Journal
-from dask_mlsched.learning.model_versions import ModelVersions
 from dask_mlsched.learning.replay import ReplayBuffer
 from dask_mlsched.learning.training_folder import DECISIONS, EVENTS
 from learning.recorded_runs import leave

@@ -1,4 +1,4 @@
-"""`dask mlsched models merge|split|generalise|promote|rollback`: what happens by itself, by hand."""
+"""`dask mlsched models merge|split|generalise|promote|rollback`: what else happens by itself."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _HEAD: Final = struct.Struct("<4sHHQ")
 _LENGTH: Final = struct.Struct("<I")
 
 #: Bytes of the longest JSON header.
-_HEADER_LIMIT: Final = 1_000_000
+_HEADER_LIMIT: Final = 16_000_000
 
 #: Types of arrays, as numpy writes them.
 _TYPES: Final = frozenset({"<i8", "<f8", "<f4", "|b1"})

@@ -86,6 +86,7 @@ class Online:
         if self._folder is not None:
             self._folder.close()
             self._folder = self._life = None
+            self._told_at = -1
 
     def look(self, asked: Look) -> None:
         """Collect what has come, and do what there is reason to.
@@ -110,6 +111,8 @@ class Online:
             self._work(folder, life, asked)
 
     def _opened(self, asked: Look) -> tuple[TrainingFolder, Lifelong]:
+        if self._folder is not None and not self._folder.library.path.is_dir():
+            self.close()  # somebody took it away: begin a new one
         if self._folder is None or self._life is None:
             thresholds = Thresholds.of(asked.thresholds)
             path = Path(asked.directory).expanduser()

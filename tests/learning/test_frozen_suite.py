@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dask_mlsched.learning.frozen_suite import FrozenSuite
 
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.learning import frozen_suite, instance_file
-from dask_mlsched.learning.frozen_suite import FrozenSuite
 from dask_mlsched.learning.instance import Instance, InstanceError
 from dask_mlsched.learning.instance_file import InstanceFileError
 from learning.instances import NEAREST

@@ -13,31 +13,30 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.networks import random_network
 from dask_mlsched.core import features
 from dask_mlsched.core.graph_message import FAILED, READY
 from dask_mlsched.core.message_frame import Frame, FrameError, encode
+from dask_mlsched.core.model_choice import BASELINE, CATALOGUE, Catalogue
 from dask_mlsched.core.network import Network
 from dask_mlsched.core.training_message import (
     COLLECTED,
-    MODELS,
-    UPDATED,
-    VERSION,
+    HAPPENED,
+    LIBRARY,
     Collected,
+    Happened,
     Look,
-    Updated,
-    Version,
 )
-from dask_mlsched.learning import training_folder, update
+from dask_mlsched.learning import family_update, merging, training_folder
 from dask_mlsched.learning.challengers import Challenger
-from dask_mlsched.learning.journal import Journal
-from dask_mlsched.learning.model_file import load
-from dask_mlsched.learning.model_versions import ModelVersions
+from dask_mlsched.learning.families import Families
+from dask_mlsched.learning.library import Library
+from dask_mlsched.learning.library_log import Event
+from dask_mlsched.learning.model_file import Model
 from dask_mlsched.learning.online import Online, serve
 from dask_mlsched.learning.replay import ReplayBuffer
 from dask_mlsched.learning.replay_file import ReplayError
-from dask_mlsched.learning.training_folder import DECISIONS, EVENTS, TrainingFolder
 from dask_mlsched.learning.shipped import Shipped
+from dask_mlsched.learning.training_folder import DECISIONS, FAMILIES
 from learning.instances import NEAREST, factorization, product, scored_by
 from learning.recorded_runs import leave, run_bytes
 
@@ -46,7 +45,10 @@ SHIPPED = Shipped([factorization(6)], [factorization(5), product(4)])
 
 
 def look(folder: Path, **changes: Any) -> Look:
-    asked = Look(str(folder), update=False, capacity=500, update_after=10, seconds=5.0)
+    """Ask as a scheduler does; without an attempt at a generalist, if nothing else is said."""
+    asked = Look(
+        str(folder), update=False, capacity=500, update_after=1_000, seconds=5.0, thresholds={}
+    )
     return replace(asked, **changes)
 
 
@@ -72,16 +74,28 @@ class Trainer:
         return [Collected.from_frame(frame) for frame in self.heard(COLLECTED)]
 
     @property
-    def updates(self) -> list[Updated]:
-        return [Updated.from_frame(frame) for frame in self.heard(UPDATED)]
+    def happened(self) -> list[Happened]:
+        return [Happened.from_frame(frame) for frame in self.heard(HAPPENED)]
 
     @property
-    def versions(self) -> list[int]:
-        return [Version.from_frame(frame).number for frame in self.heard(VERSION)]
+    def catalogues(self) -> list[Catalogue]:
+        return [Catalogue.from_frame(frame) for frame in self.heard(CATALOGUE)]
 
     @property
-    def events(self) -> list[dict[str, Any]]:
-        return Journal(self.folder / EVENTS).read()
+    def library(self) -> Library:
+        return Library.open(self.folder / LIBRARY)
+
+    @property
+    def events(self) -> list[Event]:
+        return self.library.events()
+
+    @property
+    def runs(self) -> list[Event]:
+        return [each for each in self.events if each.kind in ("collected", "rejected run")]
+
+    @property
+    def families(self) -> Families:
+        return Families(self.folder / FAMILIES)
 
 
 @pytest.fixture
@@ -92,15 +106,17 @@ def trainer(tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def challenge(monkeypatch: pytest.MonkeyPatch) -> Callable[[Network | None], None]:
-    """Say what a challenge comes to, and have the model that ships be a bad one."""
+def search(monkeypatch: pytest.MonkeyPatch) -> Callable[[Network | None], None]:
+    """Say what searches come to, and have the model that ships be a bad one."""
     monkeypatch.setattr(
-        "dask_mlsched.learning.model_versions.default_network", lambda: scored_by(missing=0.5)
+        "dask_mlsched.learning.operations.default_model",
+        lambda: Model(scored_by(missing=0.5), features.NAMES),
     )
 
     def by(network: Network | None) -> None:
         found = None if network is None else Challenger(network, "search", -1.0)
-        monkeypatch.setattr(update, "challenger", lambda *_, **__: found)
+        for module in (family_update, merging):
+            monkeypatch.setattr(module, "challenger", lambda *_, **__: found)
 
     return by
 
@@ -108,32 +124,47 @@ def challenge(monkeypatch: pytest.MonkeyPatch) -> Callable[[Network | None], Non
 # Collecting
 
 
-def test_a_run_becomes_decisions_a_program_of_the_suite_and_an_event(trainer: Trainer) -> None:
+def test_a_run_becomes_decisions_a_family_and_an_event(trainer: Trainer) -> None:
     (path,) = leave(trainer.folder, run_bytes())
     trainer.look()
     (found,) = trainer.collected
     assert found.added == found.decisions > 10
     assert found.rejected is None
     assert not path.exists()
-    assert len(list((trainer.folder / "suite").iterdir())) == 1
-    (event,) = trainer.events
-    assert (event["event"], event["decisions"], event["suite"]) == (
-        "collected",
-        found.added,
-        "kept",
-    )
-    assert event["error"] <= 0.1
+    (event,) = trainer.runs
+    (family,) = trainer.families
+    assert (event.kind, event.fields["decisions"]) == ("collected", found.added)
+    assert event.fields["family"] == family.name
+    assert event.fields["error"] <= 0.1
+    (run,) = family.runs
+    # A policy decided that is no model.
+    assert run.model is None
+    assert run.known
+    assert len(trainer.families.suite(family).frozen) == 1
     with ReplayBuffer.open(trainer.folder / DECISIONS) as buffer:
         assert buffer.info().labelled == found.added
-        assert set(buffer.info().families) == {int(event["program"], 16)}
-    assert trainer.updates == []
+        assert set(buffer.info().families) == {int(run.program, 16)}
+    assert [each.event for each in trainer.happened] == ["new family"]
+
+
+def test_a_run_of_dask_alone_is_one_of_the_baseline(trainer: Trainer) -> None:
+    leave(trainer.folder, run_bytes(policy="stock"))
+    trainer.look()
+    (family,) = trainer.families
+    (run,) = family.runs
+    assert run.model == BASELINE
+    assert run.measured
+    assert run.gain == 0
+    assert run.seconds == run.baseline_seconds > 0
 
 
 def test_runs_come_oldest_first_and_a_program_is_kept_once(trainer: Trainer) -> None:
     leave(trainer.folder, run_bytes(started=1.0), run_bytes(started=2.0), run_bytes(5))
     trainer.look()
-    assert [each["suite"] for each in trainer.events] == ["kept", "known", "kept"]
-    assert [each["run"][:4] for each in trainer.events] == ["0000", "0001", "0002"]
+    assert [each.fields["run"][:4] for each in trainer.runs] == ["0000", "0001", "0002"]
+    (family,) = trainer.families
+    assert len(trainer.families.suite(family).frozen) == 2
+    assert [run.time for run in family.runs] == [1.0, 2.0, 0.0]
     totals = [each.decisions for each in trainer.collected]
     assert totals == list(itertools.accumulate(each.added for each in trainer.collected))
 
@@ -155,9 +186,9 @@ def test_a_damaged_run_is_thrown_away_and_the_next_one_taken(
     first, second = trainer.collected
     assert reason in str(first.rejected)
     assert second.added > 0
-    assert [each["event"] for each in trainer.events] == ["rejected", "collected"]
-    assert reason in trainer.events[0]["reason"]
-    assert TrainingFolder.runs(trainer.online._opened(look(trainer.folder))) == []
+    assert [each.kind for each in trainer.runs] == ["rejected run", "collected"]
+    assert reason in trainer.runs[0].why
+    assert training_folder.waiting_runs(trainer.folder) == []
 
 
 def test_a_run_that_the_fidelity_gate_refuses_adds_nothing(
@@ -169,7 +200,10 @@ def test_a_run_that_the_fidelity_gate_refuses_adds_nothing(
     (found,) = trainer.collected
     assert (found.added, found.decisions) == (0, 0)
     assert "expected -100% at most" in str(found.rejected)
-    assert not (trainer.folder / "suite").exists()
+    # It is one of its family all the same; what Dask alone would have taken, nobody knows.
+    (family,) = trainer.families
+    assert [run.known for run in family.runs] == [False]
+    assert not trainer.families.suite(family).instances
 
 
 def test_what_nobody_has_foreseen_is_a_run_thrown_away(
@@ -192,6 +226,8 @@ def test_the_same_run_again_is_not_added_again(trainer: Trainer) -> None:
     first, again = trainer.collected
     assert (again.added, again.decisions) == (0, first.added)
     assert again.rejected == "it is in the buffer already"
+    (family,) = trainer.families
+    assert len(family.runs) == 1
 
 
 def test_a_long_run_is_judged_at_fewer_decisions(
@@ -212,169 +248,148 @@ def test_when_nobody_listens_any_more_it_ends_and_the_run_waits(tmp_path: Path) 
     assert path.exists()
 
 
-# Versions
+# What there is to choose from
 
 
 def test_the_model_that_ships_is_told_of_first_and_once(trainer: Trainer) -> None:
     trainer.look()
     trainer.look()
-    assert trainer.versions == [0]
+    (told,) = trainer.catalogues
+    assert (told.number, told.champion, told.families) == (1, "generalist/v0001", ())
+    assert [belief.model for belief in told.unknown] == [BASELINE, "generalist/v0001"]
+    assert trainer.library.card(told.champion).made_by == "shipped"
 
 
-def test_the_newest_version_serves_after_a_restart_and_goes_when_it_is_taken_away(
-    trainer: Trainer,
-) -> None:
-    versions = ModelVersions(trainer.folder / MODELS)
-    for number in (1, 2):
-        versions.add(number, random_network(np.random.default_rng(0), features.COUNT), {})
-    trainer.look()
-    versions.path(2).unlink()
-    trainer.look()
-    assert trainer.versions == [2, 1]
-
-
-def test_a_damaged_version_is_told_of_once_and_the_one_before_serves(trainer: Trainer) -> None:
-    versions = ModelVersions(trainer.folder / MODELS)
-    versions.add(1, random_network(np.random.default_rng(0), features.COUNT), {})
-    versions.path(2).write_bytes(b"nonsense")
-    trainer.look()
-    trainer.look()
-    assert trainer.versions == [1]
-    (failed,) = trainer.heard(FAILED)
-    assert "v0002.safetensors" in failed.text("error")
-    assert failed.text("error").endswith("; version 1 is used")
-
-
-# Updates
-
-
-def test_a_real_update_is_tried_when_there_are_enough_new_decisions(trainer: Trainer) -> None:
+def test_a_family_that_was_seen_can_be_chosen_for(trainer: Trainer) -> None:
     leave(trainer.folder, run_bytes())
-    trainer.look(update=True, update_after=1_000)
-    assert trainer.updates == []
-    leave(trainer.folder, run_bytes(started=1.0))
-    added = trainer.collected[0].added
-    trainer.look(update=True, update_after=added + 1)
-    (made,) = trainer.updates
-    assert made.figures["decisions"] == sum(each.added for each in trainer.collected)
-    assert made.figures["own_runs"] == 1
-    assert made.figures["instances"] == 2
-    event = trainer.events[-1]
-    assert event["event"] == ("accepted" if made.accepted else "refused")
-    assert event["reason"] == made.reason
-    assert event["figures"] == dict(made.figures)
+    trainer.look()
+    told = trainer.catalogues[-1]
+    (family,) = told.families
+    assert [arm.model for arm in family.arms][0] == BASELINE
+    assert told.number == 2
+
+
+def test_what_somebody_does_by_command_is_told_of(trainer: Trainer) -> None:
+    trainer.look()
+    ref = trainer.library.add("generalist", NEAREST, made_by="hand", reason="a trial")
+    trainer.library.move({"champion": ref}, "by hand")
+    trainer.look()
+    assert [each.champion for each in trainer.catalogues] == ["generalist/v0001", ref]
+    np.testing.assert_array_equal(trainer.catalogues[-1].networks[ref].skip, NEAREST.skip)
+
+
+def test_a_damaged_family_is_told_of_once_and_the_others_are_served(trainer: Trainer) -> None:
+    folder = trainer.folder / FAMILIES / "odd-1234"
+    folder.mkdir(parents=True)
+    (folder / "family.json").write_bytes(b"nonsense")
+    leave(trainer.folder, run_bytes())
+    trainer.look()
+    trainer.look()
+    (failed,) = trainer.heard(FAILED)
+    assert "odd-1234" in failed.text("error")
+    assert len(trainer.catalogues[-1].families) == 1
+
+
+# Models
+
+
+def test_a_real_search_is_made_for_a_new_family(trainer: Trainer) -> None:
+    leave(trainer.folder, run_bytes())
+    trainer.look(update=True)
+    _, made = trainer.happened
+    assert made.event in ("split", "refused")
+    assert made.family == trainer.catalogues[-1].families[0].name
+    assert made.reason in trainer.events[-1].why
 
 
 def test_nothing_is_tried_where_only_collecting_is_asked_for(trainer: Trainer) -> None:
     leave(trainer.folder, run_bytes())
     trainer.look(update=False, update_after=1)
-    assert trainer.updates == []
+    assert [each.event for each in trainer.happened] == ["new family"]
 
 
-def test_what_is_better_is_the_next_version(trainer: Trainer, challenge: Any) -> None:
-    challenge(NEAREST)
+def test_what_is_clearly_better_is_the_family_s_own_model(trainer: Trainer, search: Any) -> None:
+    search(NEAREST)
     leave(trainer.folder, run_bytes())
     trainer.look(update=True)
-    (made,) = trainer.updates
-    assert made.accepted, made.reason
-    assert trainer.versions == [0, 1]
-    model = load(trainer.folder / MODELS / "v0001.safetensors", features.NAMES)
-    np.testing.assert_array_equal(model.network.skip, NEAREST.skip)
-    assert (model.card["parent"], model.card["made_by"]) == ("0", "search")
-    assert model.card["reason"] == made.reason
-    assert model.card["date"] == "2025-06-15T15:06:40Z"
-    assert '"overall"' in model.card["figures"]
-    event = trainer.events[-1]
-    assert (event["event"], event["version"], event["parent"]) == ("accepted", 1, 0)
+    made = trainer.happened[-1]
+    assert made.event == "split", made.reason
+    (family,) = trainer.catalogues[-1].families
+    assert made.model in [arm.model for arm in family.arms]
+    card = trainer.library.card(str(made.model))
+    assert (card.parents, card.families) == (("generalist/v0001",), (family.name,))
+    assert card.reason == made.reason
+    assert trainer.library.resolve(f"family:{family.name}") == made.model
 
 
-def test_what_is_worse_is_refused_with_its_figures(trainer: Trainer, challenge: Any) -> None:
-    challenge(NEAREST)
+def test_what_is_no_better_is_refused_with_its_figures(trainer: Trainer, search: Any) -> None:
+    search(BAD)
     leave(trainer.folder, run_bytes())
     trainer.look(update=True)
-    challenge(BAD)
+    made = trainer.happened[-1]
+    assert (made.event, made.model) == ("refused", None)
+    assert "saved" in made.figures
+    assert trainer.events[-1].why == made.reason
+
+
+def test_after_so_many_new_decisions_a_generalist_is_tried(trainer: Trainer, search: Any) -> None:
+    search(NEAREST)
+    leave(trainer.folder, run_bytes())
+    trainer.look(update=True, update_after=10)
+    made = trainer.happened[-1]
+    assert made.event == "challenger", made.reason
+    told = trainer.catalogues[-1]
+    assert (told.trial, told.champion) == (made.model, "generalist/v0001")
+    # While one is on trial, there is no other.
     leave(trainer.folder, run_bytes(started=1.0))
-    trainer.look(update=True)
-    made = trainer.updates[-1]
-    assert not made.accepted
-    assert made.figures["overall"] > 1
-    assert f"{made.figures['overall']:.4f} of the makespan over the suite" in made.reason
-    assert trainer.versions == [0, 1]
-    assert trainer.events[-1]["event"] == "refused"
-    assert trainer.events[-1]["made_by"] == "search"
-
-
-def test_where_nothing_is_found_that_is_said(trainer: Trainer, challenge: Any) -> None:
-    challenge(None)
-    leave(trainer.folder, run_bytes())
-    trainer.look(update=True)
-    assert trainer.updates[0].reason == "nothing better was found on what was searched with"
-    assert trainer.events[-1]["made_by"] is None
-
-
-def test_one_that_is_refused_is_tried_again_nearer_to_the_champion(
-    trainer: Trainer, challenge: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    challenge(NEAREST)
-    real, asked = update.compare, itertools.count()
-
-    def compare(*arguments: Any) -> Any:
-        found = real(*arguments)
-        return replace(found, worst=2.0) if next(asked) < 2 else found
-
-    monkeypatch.setattr(update, "compare", compare)
-    leave(trainer.folder, run_bytes())
-    trainer.look(update=True)
-    (made,) = trainer.updates
-    assert (made.accepted, made.figures["share"]) == (True, 0.5)
+    trainer.look(update=True, update_after=1)
+    assert [each.event for each in trainer.happened].count("challenger") == 1
 
 
 def test_decisions_are_counted_from_the_last_attempt_on_also_after_a_restart(
-    tmp_path: Path, challenge: Any
+    tmp_path: Path, search: Any
 ) -> None:
-    challenge(BAD)
+    search(BAD)
     first = Trainer(tmp_path)
     leave(tmp_path, run_bytes())
-    first.look(update=True)
+    first.look(update=True, update_after=10)
     leave(tmp_path, run_bytes(started=1.0))
-    first.look(update=True, update_after=1_000)
+    first.look(update=True)
     first.online.close()
     added = [each.added for each in first.collected]
     second = Trainer(tmp_path)
+    tried = len([each for each in first.events if each.kind == "generalist tried"])
+    assert tried == 1
     second.look(update=True, update_after=added[1] + 1)
-    assert second.updates == []
+    assert len([each for each in second.events if each.kind == "generalist tried"]) == tried
     second.look(update=True, update_after=added[1])
-    assert [each.figures["decisions"] for each in second.updates] == [added[1]]
+    assert len([each for each in second.events if each.kind == "generalist tried"]) == tried + 1
     second.online.close()
 
 
-def test_an_update_that_fails_is_told_of_and_tried_again_after_as_many_decisions(
+def test_a_search_that_fails_is_told_of_and_tried_again_with_the_next_run(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError("odd")
 
-    monkeypatch.setattr(update, "challenger", broken)
+    monkeypatch.setattr(family_update, "challenger", broken)
     leave(trainer.folder, run_bytes())
     with pytest.raises(ZeroDivisionError):
         trainer.look(update=True)
     trainer.look(update=True)
-    assert [each.reason for each in trainer.updates] == [
-        "the update failed: ZeroDivisionError: odd"
+    assert [each.reason for each in trainer.happened if each.event == "failed"] == [
+        "ZeroDivisionError: odd"
     ]
-    assert trainer.events[-1]["event"] == "failed"
-
-
-def test_the_number_of_a_version_that_was_taken_away_is_not_used_again(
-    trainer: Trainer, challenge: Any
-) -> None:
-    challenge(NEAREST)
-    leave(trainer.folder, run_bytes())
-    trainer.look(update=True)
-    (trainer.folder / MODELS / "v0001.safetensors").unlink()
+    assert trainer.events[-1].kind == "failed"
     leave(trainer.folder, run_bytes(started=1.0))
-    trainer.look(update=True)
-    assert trainer.versions == [0, 1, 0, 2]
+    with pytest.raises(ZeroDivisionError):
+        trainer.look(update=True)
+
+
+def test_a_threshold_that_is_none_is_one_clear_problem(trainer: Trainer) -> None:
+    with pytest.raises(ValueError, match="unknown threshold 'odd'"):
+        trainer.look(thresholds={"odd": 1.0})
 
 
 # The folder
@@ -434,7 +449,7 @@ def test_it_is_ready_before_it_is_asked_and_ends_with_its_input() -> None:
 def test_each_look_is_answered_and_the_folder_given_back(tmp_path: Path) -> None:
     leave(tmp_path, run_bytes())
     told = served(look(tmp_path).frame(), look(tmp_path).frame())
-    assert [frame.kind for frame in told] == [READY, VERSION, COLLECTED]
+    assert [frame.kind for frame in told] == [READY, CATALOGUE, HAPPENED, COLLECTED, CATALOGUE]
     ReplayBuffer.open(tmp_path / DECISIONS, mode="write").close()
 
 
@@ -448,7 +463,7 @@ def test_what_is_no_look_or_cannot_be_done_is_told_of_and_the_next_one_done(
         look(tmp_path / "file").frame(),
         look(tmp_path / "folder").frame(),
     )
-    assert [frame.kind for frame in told] == [READY, FAILED, FAILED, FAILED, VERSION]
+    assert [frame.kind for frame in told] == [READY, FAILED, FAILED, FAILED, CATALOGUE]
     assert "a frame of kind 1; expected 5" in told[1].text("error")
     assert "FileExistsError" in told[3].text("error")
 

@@ -1,4 +1,4 @@
-"""A process that learns and is really killed: in the middle of a record, and of an update."""
+"""A process that learns and is really killed: in the middle of a record, and of a search."""
 
 from __future__ import annotations
 
@@ -14,10 +14,19 @@ import pytest
 
 from dask_mlsched.core.graph_message import FAILED, READY
 from dask_mlsched.core.message_frame import Frame, encode, read
-from dask_mlsched.core.training_message import COLLECTED, UPDATED, VERSION, Collected, Look, Updated
-from dask_mlsched.learning.journal import Journal
+from dask_mlsched.core.model_choice import CATALOGUE, Catalogue
+from dask_mlsched.core.training_message import (
+    COLLECTED,
+    HAPPENED,
+    LIBRARY,
+    Collected,
+    Happened,
+    Look,
+)
+from dask_mlsched.learning.families import Families
+from dask_mlsched.learning.library import Library
 from dask_mlsched.learning.replay import ReplayBuffer
-from dask_mlsched.learning.training_folder import DECISIONS, EVENTS
+from dask_mlsched.learning.training_folder import DECISIONS, FAMILIES
 from learning.recorded_runs import leave, run_bytes
 from learning_process import command
 
@@ -57,9 +66,9 @@ def process(arguments: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def ask(made: subprocess.Popen[bytes], folder: Path, **changes: Any) -> None:
-    asked = {"update": True, "capacity": 500, "update_after": 10, "seconds": 5.0, **changes}
+    asked = {"update": True, "capacity": 500, "update_after": 1_000, "seconds": 5.0, **changes}
     assert made.stdin is not None
-    made.stdin.write(encode(Look(str(folder), **asked).frame()))
+    made.stdin.write(encode(Look(str(folder), **asked, thresholds={}).frame()))
     made.stdin.flush()
 
 
@@ -97,28 +106,39 @@ def test_killed_in_the_middle_of_a_record_what_was_whole_is_there_and_it_goes_on
     assert other.decisions == 5 + other.added
     assert not first.exists()
     assert not second.exists()
-    events = [each["event"] for each in Journal(tmp_path / EVENTS).read()]
-    assert events == ["rejected", "collected"]
+    events = [each.kind for each in Library.reading(tmp_path / LIBRARY).events()]
+    assert [each for each in events if "run" in each or each == "collected"] == [
+        "rejected run",
+        "collected",
+    ]
+    # What both came to counts all the same, once each.
+    (family,) = Families(tmp_path / FAMILIES)
+    assert [run.time for run in family.runs] == [0.0, 1.0]
+    assert all(run.known for run in family.runs)
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_of_an_update_the_next_one_begins_it_again(tmp_path: Path) -> None:
+def test_killed_in_the_middle_of_a_search_the_next_run_begins_it_again(tmp_path: Path) -> None:
     leave(tmp_path, run_bytes())
     with process(command("endless")) as made:
         ask(made, tmp_path)
-        added = Collected.from_frame(heard_until(made, COLLECTED)).added
+        heard_until(made, COLLECTED)
         made.send_signal(signal.SIGKILL)
         made.wait()
+    leave(tmp_path, run_bytes(started=1.0))
     with process(command("accepted")) as made:
         ask(made, tmp_path)
-        told = Updated.from_frame(heard_until(made, UPDATED))
-        assert heard(made).kind == VERSION
-    assert told.accepted
-    assert told.figures["decisions"] == added
+        heard_until(made, COLLECTED)
+        told = Happened.from_frame(heard_until(made, HAPPENED))
+        catalogue = Catalogue.from_frame(heard_until(made, CATALOGUE))
+    assert told.event == "split"
+    (family,) = catalogue.families
+    assert told.family == family.name
+    assert told.model in catalogue.networks
 
 
 @pytest.mark.slow
-def test_it_ends_in_the_middle_of_an_update_when_the_scheduler_is_gone(tmp_path: Path) -> None:
+def test_it_ends_in_the_middle_of_a_search_when_the_scheduler_is_gone(tmp_path: Path) -> None:
     leave(tmp_path, run_bytes())
     with process(command("patient")) as made:
         ask(made, tmp_path, seconds=1_000.0)
@@ -136,7 +156,7 @@ def test_it_ends_in_the_middle_of_an_update_when_the_scheduler_is_gone(tmp_path:
 def test_two_that_share_a_folder_are_one_clear_problem(tmp_path: Path) -> None:
     with process(command("bad")) as first, process(command("bad")) as second:
         ask(first, tmp_path)
-        heard_until(first, VERSION)
+        heard_until(first, CATALOGUE)
         ask(second, tmp_path)
         assert heard(second).kind == READY
         assert second.stdout is not None
