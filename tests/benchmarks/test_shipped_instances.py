@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dask_mlsched.benchmarks.online_trainer import FAMILIES, RATIOS, first_of_each, ship
+from dask_mlsched.benchmarks.shipped_instances import FAMILIES, RATIOS, first_of_each, ship
 from dask_mlsched.core.graph_message import READY
 from dask_mlsched.core.message_frame import Frame, encode, read
 from dask_mlsched.core.training_message import VERSION, Look
