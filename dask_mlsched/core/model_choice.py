@@ -125,11 +125,8 @@ class Catalogue:
             frame.number("same_family"),
             frame.number("near_family"),
         )
-        named = {
-            made.champion,
-            *filter(None, (made.trial,)),
-            *(arm.model for arms in made.choices for arm in arms),
-        }
+        named = {made.champion, *(arm.model for arms in made.choices for arm in arms)}
+        named |= {made.trial} if made.trial is not None else set()
         if missing := sorted(named - {BASELINE, *networks}):
             msg = f"model {missing[0]!r} has no network; expected one of {', '.join(networks)}"
             raise FrameError(msg)

@@ -11,7 +11,8 @@ import pytest
 from dask_mlsched.benchmarks.shipped_instances import FAMILIES, RATIOS, first_of_each, ship
 from dask_mlsched.core.graph_message import READY
 from dask_mlsched.core.message_frame import Frame, encode, read
-from dask_mlsched.core.training_message import VERSION, Look
+from dask_mlsched.core.model_choice import CATALOGUE
+from dask_mlsched.core.training_message import Look
 from dask_mlsched.extension.online_training import COMMAND
 
 
@@ -36,13 +37,13 @@ def test_the_command_of_the_scheduler_starts_it(tmp_path: Path) -> None:
     with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        asked = Look(str(tmp_path), update=False, capacity=5, update_after=1, seconds=1.0)
+        asked = Look(str(tmp_path), False, capacity=5, update_after=1, seconds=1.0, thresholds={})
         process.stdin.write(encode(asked.frame()))
         process.stdin.flush()
         frames = [read(process.stdout.read) for _ in range(2)]
         process.stdin.close()
         assert process.wait(timeout=60) == 0
-    assert [frame.kind for frame in frames if isinstance(frame, Frame)] == [READY, VERSION]
+    assert [frame.kind for frame in frames if isinstance(frame, Frame)] == [READY, CATALOGUE]
 
 
 def test_torch_is_not_loaded_to_collect() -> None:

@@ -11,7 +11,7 @@ import pytest
 from dask_mlsched.core.message_frame import Frame, FrameError, encode, read
 from dask_mlsched.core.training_message import Collected, Happened, Look
 
-LOOK = Look("a folder", True, 10, 5, 1.5)
+LOOK = Look("a folder", True, 10, 5, 1.5, {"bad_run": 1.5})
 HAPPENED = {"event": "created", "reason": "better"}
 
 

@@ -265,7 +265,7 @@ def test_a_family_that_was_seen_can_be_chosen_for(trainer: Trainer) -> None:
     trainer.look()
     told = trainer.catalogues[-1]
     (family,) = told.families
-    assert [arm.model for arm in family.arms][0] == BASELINE
+    assert family.arms[0].model == BASELINE
     assert told.number == 2
 
 
