@@ -58,8 +58,9 @@ class Thresholds:
     def __post_init__(self) -> None:
         """Refuse what no threshold can be."""
         for name, value in asdict(self).items():
-            whole = isinstance(value, int) or name not in _COUNTS
-            if isinstance(value, bool) or not whole or not 0 <= value < math.inf:
+            kinds: tuple[type, ...] = (int,) if name in _COUNTS else (int, float)
+            is_number = isinstance(value, kinds) and not isinstance(value, bool)
+            if not is_number or not 0 <= value < math.inf:
                 kind = "a whole number, 0 or more" if name in _COUNTS else "a number, 0 or more"
                 msg = f"threshold {name!r} is {value!r}; expected {kind}"
                 raise ValueError(msg)
@@ -77,11 +78,7 @@ class Thresholds:
         if unknown := sorted(set(values) - known):
             msg = f"unknown threshold {unknown[0]!r}; expected one of {', '.join(sorted(known))}"
             raise ValueError(msg)
-        try:
-            return replace(cls(), **values)
-        except TypeError as error:
-            msg = f"thresholds {dict(values)!r} cannot be compared ({error}); expected numbers"
-            raise ValueError(msg) from None
+        return replace(cls(), **values)
 
 
 _COUNTS = frozenset({"merge_after", "promote_pairs", "slow_runs", "sent_back_runs"})
