@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from dask_mlsched.core.model_choice import BASELINE
+from dask_mlsched.learning import strict_json
+from dask_mlsched.learning.checked_file import TooLargeError, read_regular
 from dask_mlsched.learning.fingerprint import Fingerprint, FingerprintError, merged
+from dask_mlsched.learning.one_line import one_line
 from dask_mlsched.learning.whole_file import write_whole
 
 FORMAT: Final = "mlsched-family"
@@ -65,7 +68,8 @@ class Run:
         """Return ``log(T_baseline / T)``; 0 where that is not known."""
         if not self.known:
             return 0.0
-        return math.log(self.baseline_seconds / self.seconds)
+        # Not of their ratio, which may be too large or too small for a number.
+        return math.log(self.baseline_seconds) - math.log(self.seconds)
 
 
 @dataclass(slots=True)
@@ -156,13 +160,13 @@ def load(path: Path) -> Family:
         If it cannot be read or holds none.
     """
     try:
-        if path.stat().st_size > SIZE_LIMIT:
-            raise _error(path, "is too large", f"{SIZE_LIMIT} bytes at most")
-        document = json.loads(path.read_bytes())
+        document = strict_json.loads(read_regular(path, SIZE_LIMIT))
         if (document["format"], document["version"]) != (FORMAT, VERSION):
             found = f"is of {document['format']!r}, version {document['version']!r}"
             raise _error(path, found, f"{FORMAT!r}, version {VERSION}")
         return _family(document)
+    except TooLargeError:
+        raise _error(path, "is too large", f"{SIZE_LIMIT} bytes at most") from None
     except OSError as error:
         raise _error(path, f"cannot be read ({error.strerror})", "a file") from None
     except FamilyError:
@@ -172,8 +176,13 @@ def load(path: Path) -> Family:
         raise _error(path, found, "one as it was written") from None
 
 
+_COUNTS: Final = ("runs_left", "strikes", "count", "attempt_at")
+
+#: What JSON holds exactly everywhere.
+_LARGEST: Final = 2**53
+
 #: What reading a file raises that was not written here.
-_ODD: Final = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
+_ODD: Final = (AttributeError, KeyError, TypeError, ValueError)
 
 
 def _family(document: dict[str, Any]) -> Family:
@@ -181,38 +190,52 @@ def _family(document: dict[str, Any]) -> Family:
     if not isinstance(sent_back, str | None):
         msg = f"it is sent back for {reprlib.repr(sent_back)}"
         raise TypeError(msg)
+    if not document["fingerprints"]:
+        msg = "nothing tells its graphs by"
+        raise ValueError(msg)
     return Family(
         name=str(document["name"]),
         fingerprints={
             str(program): Fingerprint.from_json(each)
             for program, each in document["fingerprints"].items()
         },
-        estimates={str(each): _finite(gain) for each, gain in document["estimates"].items()},
+        estimates={str(each): _number(gain) for each, gain in document["estimates"].items()},
         runs=_runs(document["runs"]),
-        banned={str(each): str(why) for each, why in document["banned"].items()},
-        sent_back=sent_back,
-        runs_left=int(document["runs_left"]),
-        strikes=int(document["strikes"]),
-        count=int(document["count"]),
-        attempt_at=int(document["attempt_at"]),
+        banned={str(each): one_line(str(why)) for each, why in document["banned"].items()},
+        sent_back=None if sent_back is None else one_line(sent_back),
+        **{name: _count(name, document[name]) for name in _COUNTS},
     )
 
 
 def _runs(values: Sequence[dict[str, Any]]) -> list[Run]:
     runs = [Run(**each) for each in values]
-    for run in runs:
-        if not (_finite(run.seconds) >= 0 and _finite(run.baseline_seconds) >= 0):
+    for each, run in zip(values, runs, strict=True):
+        _number(run.time)
+        if min(map(_number, (run.seconds, run.baseline_seconds, run.held_share))) < 0:
             msg = f"a run took {run.seconds} s, Dask alone {run.baseline_seconds} s"
             raise ValueError(msg)
+        for name in ("bytes_moved", "baseline_bytes", "failures"):
+            _count(name, getattr(run, name))
+        model, program = each["model"], each["program"]
+        if not (isinstance(model, str | None) and isinstance(program, str)):
+            msg = f"a run was of {program!r:.80}, by {model!r:.80}"
+            raise TypeError(msg)
     return runs
 
 
-def _finite(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        msg = f"{value!r} is no number"
+def _number(value: Any) -> float:
+    number = strict_json.number(value)
+    if number is None:
+        msg = f"{value!r:.80} is no number"
         raise ValueError(msg)
     return number
+
+
+def _count(name: str, value: Any) -> int:
+    if type(value) is not int or not 0 <= value < _LARGEST:
+        msg = f"{name} is {value!r:.80}"
+        raise ValueError(msg)
+    return value
 
 
 def _error(path: Path, found: str, expected: str) -> FamilyError:
