@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Final
 
@@ -94,14 +95,14 @@ class Families:
         found.saw(program, fingerprint)
         return found
 
-    def near(self, family: Family, thresholds: Thresholds, count: int = 3) -> list[Family]:
+    def near(self, family: Family, thresholds: Thresholds, most: int = 3) -> list[Family]:
         """List the other families that are near one, the nearest first."""
         own = family.prototype
         found = [
             (similarity(own, each.prototype), each) for each in self if each.name != family.name
         ]
         near = [pair for pair in found if pair[0] >= thresholds.near_family]
-        return [each for _, each in sorted(near, key=lambda pair: -pair[0])[:count]]
+        return [each for _, each in sorted(near, key=lambda pair: -pair[0])[:most]]
 
     def save(self, family: Family) -> None:
         """Write a family.
@@ -131,6 +132,6 @@ class Families:
         ]
         return next(
             each
-            for each in (name, *(f"{name}-{number}" for number in range(2, MOST + 2)))
+            for each in chain((name,), (f"{name}-{number}" for number in count(2)))
             if each not in taken
         )
