@@ -6,6 +6,7 @@ latest ones, so that a family whose sizes drift is not judged by what it was.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ MOST_TASKS: Final = 5_000
 _SUFFIX: Final = ".mlsched-instance.json"
 _FROZEN: Final = "frozen-"
 _RECENT: Final = "recent-"
+_NAME: Final = re.compile(rf"({_FROZEN}|{_RECENT})(\d{{6,18}})-(.+){re.escape(_SUFFIX)}")
 
 #: What became of a program that was offered.
 Offered: TypeAlias = Literal["frozen", "recent", "known", "too large"]
@@ -49,9 +51,9 @@ class FamilySuite:
         problems = []
         #: File name -> instance; in the order in which the files were written.
         self._instances: dict[str, Instance] = {}
-        for path in sorted(folder.glob(f"*{_SUFFIX}")) if folder.is_dir() else ():
+        for file in self._files():
             try:
-                self._instances[path.name] = instance_file.load(path)
+                self._instances[file] = instance_file.load(folder / file)
             except InstanceFileError as error:
                 problems.append(str(error))
         self.problems = tuple(problems)
@@ -76,11 +78,11 @@ class FamilySuite:
         """
         if len(instance.dag) > MOST_TASKS:
             return "too large"
-        if any(file.split("-", 2)[-1] == program + _SUFFIX for file in self._files()):
+        if any(_parts(file)[1] == program for file in self._files()):
             return "known"
         instance = replace(instance, name=f"run {program}", family=self._folder.name)
         kind, most = (_FROZEN, FROZEN) if len(self._files(_FROZEN)) < FROZEN else (_RECENT, RECENT)
-        numbers = [int(file.split("-", 2)[1]) for file in self._files(kind)]
+        numbers = [_parts(file)[0] for file in self._files(kind)]
         self._write(f"{kind}{max(numbers, default=0) + 1:06d}-{program}{_SUFFIX}", instance)
         if kind == _FROZEN:
             return "frozen"
@@ -96,12 +98,20 @@ class FamilySuite:
         """List the files that are there, also damaged ones: what is frozen stays what it is."""
         if not self._folder.is_dir():
             return []
-        return sorted(path.name for path in self._folder.glob(f"{kind}*{_SUFFIX}"))
+        names = sorted(path.name for path in self._folder.iterdir())
+        return [name for name in names if name.startswith(kind) and _NAME.fullmatch(name)]
 
     def _write(self, file: str, instance: Instance) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         instance_file.save(self._folder / file, instance)
         self._instances[file] = instance
+
+
+def _parts(file: str) -> tuple[int, str]:
+    """Return the number and the program of a file."""
+    found = _NAME.fullmatch(file)
+    assert found is not None
+    return int(found[2]), found[3]
 
 
 def recorded_instance(calibration: Calibration, family: str, program: str) -> Instance:

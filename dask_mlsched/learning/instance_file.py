@@ -30,7 +30,7 @@ SIZE_LIMIT: Final = 64_000_000
 #: What reading a file raises that was not written here.
 _ODD: Final = (
     *(AttributeError, KeyError, TypeError, ValueError),
-    *(InvalidDagError, RecursionError),
+    *(InvalidDagError, OverflowError, RecursionError),
 )
 
 

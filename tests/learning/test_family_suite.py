@@ -1,140 +1,136 @@
-"""The frozen suite: the first run of each program, as it was, and never anything else."""
+"""A family's suite: the first two never change, the latest two rotate, and files are left alone."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from dask_mlsched.learning.frozen_suite import FrozenSuite
 
-from dask_mlsched.core.chooser import Settings
-from dask_mlsched.learning import frozen_suite, instance_file
+from dask_mlsched.core.machine import SimulationError
+from dask_mlsched.learning import family_suite
+from dask_mlsched.learning.family_suite import FamilySuite, recorded_instance
 from dask_mlsched.learning.instance import Instance, InstanceError
-from dask_mlsched.learning.instance_file import InstanceFileError
-from learning.instances import NEAREST
 from learning.recorded_runs import calibration
 
-
-def an_instance(tiles: int = 4) -> Instance:
-    run = calibration(tiles)
-    return Instance.recorded("a run", "mine", run.taken.dag, run.machine, run.settings)
+SUFFIX = ".mlsched-instance.json"
 
 
-def test_an_instance_is_read_as_it_was_written(tmp_path: Path) -> None:
-    made, path = an_instance(), tmp_path / "i"
-    instance_file.save(path, made)
-    got = instance_file.load(path)
-    assert (got.name, got.family, got.machine, got.settings) == (
-        *(made.name, made.family),
-        *(made.machine, made.settings),
-    )
-    assert (got.stock_makespan, got.stock_bytes) == (made.stock_makespan, made.stock_bytes)
-    assert got.dag.keys == made.dag.keys
-    for name in ("sources", "starts", "nbytes", "seconds", "wanted", "given", "prefix"):
-        np.testing.assert_array_equal(getattr(got.dag, name), getattr(made.dag, name))
-    assert got.run(NEAREST) == made.run(NEAREST)
+def an_instance(program: str = "p") -> Instance:
+    return recorded_instance(calibration(), "mine", program)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"format": "other"}, "is of 'other', version 1"),
-        ({"version": 2}, "version 2; expected 'mlsched-instance', version 1"),
-        ({"stock_bytes": 0}, "moved 0 bytes"),
-        ({"machine": {}}, "KeyError"),
-        ({"settings": None}, "AttributeError"),
-        ({"graph": {"format": "mlsched-graph", "version": 1, "tasks": []}}, "at least one task"),
-    ],
-)
-def test_what_is_no_instance_is_one_clear_error(
-    tmp_path: Path, change: dict[str, object], message: str
-) -> None:
-    path = tmp_path / "i"
-    instance_file.save(path, an_instance())
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(InstanceFileError, match=message) as caught:
-        instance_file.load(path)
-    assert "\n" not in str(caught.value)
+def offered(suite: FamilySuite, programs: str) -> list[str]:
+    return [suite.offer(each, an_instance(each)) for each in programs]
 
 
-def test_settings_that_came_or_went_since_it_was_written_do_not_matter(tmp_path: Path) -> None:
-    path = tmp_path / "i"
-    instance_file.save(path, an_instance())
-    document = json.loads(path.read_text())
-    settings = {**document["settings"], "seed": 7, "from_the_future": 5}
-    del settings["hold_limit"]
-    path.write_text(json.dumps({**document, "settings": settings}))
-    found = instance_file.load(path).settings
-    assert (found.seed, found.hold_limit) == (7, Settings().hold_limit)
+def names(suite: FamilySuite) -> str:
+    return "".join(each.name.removeprefix("run ") for each in suite.instances)
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
-def test_what_is_no_json_is_one_clear_error(tmp_path: Path, data: bytes) -> None:
-    (tmp_path / "i").write_bytes(data)
-    with pytest.raises(InstanceFileError, match="holds no instance"):
-        instance_file.load(tmp_path / "i")
-    with pytest.raises(InstanceFileError, match="cannot be read"):
-        instance_file.load(tmp_path / "none")
+def files(folder: Path) -> list[str]:
+    return sorted(each.name.removesuffix(SUFFIX) for each in folder.iterdir())
 
 
-def test_a_recorded_run_in_which_nothing_moves_is_no_instance() -> None:
+def test_the_first_two_never_change_and_the_latest_two_rotate(tmp_path: Path) -> None:
+    suite = FamilySuite(tmp_path / "f")
+    assert (names(suite), suite.problems, (tmp_path / "f").exists()) == ("", (), False)
+    assert offered(suite, "ab") == ["frozen", "frozen"]
+    frozen = [path.read_bytes() for path in sorted((tmp_path / "f").iterdir())]
+    assert offered(suite, "cde") == ["recent"] * 3
+    assert names(suite) == "abde"
+    assert [each.name for each in suite.frozen] == ["run a", "run b"]
+    assert files(tmp_path / "f") == [
+        *("frozen-000001-a", "frozen-000002-b"),
+        *("recent-000002-d", "recent-000003-e"),
+    ]
+    # What has gone may come again, and is the latest then.
+    assert offered(suite, "c") == ["recent"]
+    assert names(suite) == "abec"
+    assert names(FamilySuite(tmp_path / "f")) == "abec"
+    assert [path.read_bytes() for path in sorted((tmp_path / "f").iterdir())][:2] == frozen
+
+
+def test_a_program_that_is_known_stays_as_it_was(tmp_path: Path) -> None:
+    suite = FamilySuite(tmp_path)
+    offered(suite, "abc")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     run = calibration()
-    roomy = replace(run.machine, limit=10**9)
-    with pytest.raises(InstanceError, match="have to be moved; expected more"):
-        Instance.recorded("x", "y", run.taken.dag, roomy, run.settings)
+    other = replace(an_instance("a"), machine=replace(run.machine, limit=90_000))
+    for again in (suite, FamilySuite(tmp_path)):
+        assert [again.offer(each, other) for each in "abc"] == ["known"] * 3
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_the_first_run_of_a_program_is_kept_and_never_changed(tmp_path: Path) -> None:
-    suite = FrozenSuite(tmp_path)
-    assert suite.offer(7, calibration()) == "kept"
-    (file,) = tmp_path.iterdir()
-    before = file.read_bytes()
-    slower = replace(calibration(), machine=replace(calibration().machine, limit=90_000))
-    assert suite.offer(7, slower) == "known"
-    again = FrozenSuite(tmp_path)
-    assert again.offer(7, slower) == "known"
-    assert file.read_bytes() == before
-    assert [each.name for each in again.instances] == ["run 0000000000000007"]
-    assert again.problems == ()
+def test_names_of_programs_may_have_dashes_and_points(tmp_path: Path) -> None:
+    suite = FamilySuite(tmp_path)
+    programs = ["a-b-c", "b-c", "c", "x.mlsched"]
+    assert [suite.offer(each, an_instance(each)) for each in programs] == [
+        *("frozen", "frozen"),
+        *("recent", "recent"),
+    ]
+    assert [suite.offer(each, an_instance(each)) for each in programs] == ["known"] * 4
 
 
-def test_so_many_are_kept_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frozen_suite, "MOST", 2)
-    suite = FrozenSuite(tmp_path)
-    assert [suite.offer(n, calibration()) for n in range(3)] == ["kept", "kept", "full"]
-    assert len(suite) == len(suite.instances) == 2
-
-
-def test_what_is_too_large_or_cannot_be_won_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    suite = FrozenSuite(tmp_path)
-    roomy = replace(calibration(), machine=replace(calibration().machine, limit=10**9))
-    assert suite.offer(1, roomy) == "nothing to win"
-    small = replace(calibration(), machine=replace(calibration().machine, limit=1_000))
-    assert suite.offer(2, small) == "nothing to win"
-    monkeypatch.setattr(frozen_suite, "MOST_TASKS", 5)
-    assert suite.offer(3, calibration()) == "too large"
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_rule_that_compiled_runs_do_not_know_is_replaced(tmp_path: Path) -> None:
-    suite = FrozenSuite(tmp_path)
-    run = calibration()
-    odd = replace(run, settings=replace(run.settings, eviction="belady"))
-    assert suite.offer(1, odd) == "kept"
-    assert suite.instances[0].settings.eviction == "next-use"
+def test_what_is_too_large_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite, run = FamilySuite(tmp_path), an_instance()
+    monkeypatch.setattr(family_suite, "MOST_TASKS", len(run.dag) - 1)
+    assert suite.offer("a", run) == "too large"
+    monkeypatch.setattr(family_suite, "MOST_TASKS", len(run.dag))
+    assert suite.offer("a", run) == "frozen"
 
 
 def test_a_damaged_file_is_told_of_left_alone_and_not_made_again(tmp_path: Path) -> None:
-    FrozenSuite(tmp_path).offer(1, calibration())
-    (file,) = tmp_path.iterdir()
-    file.write_bytes(b"{")
-    suite = FrozenSuite(tmp_path)
-    assert len(suite) == 0
-    assert "holds no instance" in suite.problems[0]
-    assert suite.offer(1, calibration()) == "known"
-    assert file.read_bytes() == b"{"
+    offered(FamilySuite(tmp_path), "abc")
+    damaged = tmp_path / f"frozen-000001-a{SUFFIX}"
+    damaged.write_bytes(b"{")
+    suite = FamilySuite(tmp_path)
+    (problem,) = suite.problems
+    assert "holds no instance" in problem
+    assert names(suite) == "bc"
+    assert offered(suite, "ade") == ["known", "recent", "recent"]
+    assert names(suite) == "bde"
+    assert damaged.read_bytes() == b"{"
+
+
+def test_files_of_others_are_passed_over_and_left_alone(tmp_path: Path) -> None:
+    others = ["notes.txt", f"frozen-x{SUFFIX}", f"recent--1-a{SUFFIX}", f"mine{SUFFIX}"]
+    for name in others:
+        (tmp_path / name).write_text("mine")
+    suite = FamilySuite(tmp_path)
+    assert suite.problems == ()
+    offered(suite, "abcdefg")
+    assert names(suite) == "abfg"
+    assert {(tmp_path / name).read_text() for name in others} == {"mine"}
+
+
+def test_a_disk_that_is_full_leaves_it_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = FamilySuite(tmp_path)
+    offered(suite, "abc")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "disk full, on purpose")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dask_mlsched.learning.instance_file.save", full)
+        with pytest.raises(OSError, match="disk full"):
+            offered(suite, "d")
+    assert names(suite) == names(FamilySuite(tmp_path)) == "abc"
+    assert offered(suite, "d") == ["recent"]
+
+
+def test_a_rule_that_compiled_runs_do_not_know_is_replaced() -> None:
+    run = calibration()
+    odd = replace(run, settings=replace(run.settings, eviction="belady"))
+    assert recorded_instance(odd, "f", "p").settings.eviction == "next-use"
+    assert recorded_instance(run, "f", "p").settings == run.settings
+
+
+def test_a_run_in_which_nothing_can_be_won_is_none() -> None:
+    run = calibration()
+    with pytest.raises(InstanceError, match="nothing can be won"):
+        recorded_instance(replace(run, machine=replace(run.machine, limit=10**9)), "f", "p")
+    with pytest.raises(SimulationError):
+        recorded_instance(replace(run, machine=replace(run.machine, limit=1_000)), "f", "p")
