@@ -2,8 +2,12 @@
 
 A model that did is never asked for that family again: it is the version that is banned, so a later
 one may be. The family stays with Dask alone for some runs, and for twice as many the next time. A
-generalist that did so in two families goes back to the one before. So each version of a model costs
-a family one bad run at most, and a bad generalist two families in all.
+generalist that did so in two families goes back to the one before.
+
+So there is a bound. Call a run bad if it loses more to Dask alone than the budget, a tenth of its
+time. A version whose runs are bad costs a family one of them, and a generalist with one before it
+two families in all. One that wins first and gets bad then loses at most what it won in its last
+runs, and the budget, and one run more; of more than `bad_run` there is never a second one.
 """
 
 from __future__ import annotations
@@ -49,13 +53,15 @@ def objection(family: Family, run: Run, thresholds: Thresholds) -> str | None:
         and run.gain < 0
     ):
         return f"{run.held_share:.0%} of the workers' time was held, and no byte was saved"
-    return _slower(family, run, thresholds) or _lost(family, run, thresholds)
+    runs = [each for each in family.runs_of(run.model) if each.known]
+    return _slower(runs, thresholds) or _lost(runs, thresholds)
 
 
-def _slower(family: Family, run: Run, thresholds: Thresholds) -> str | None:
-    known = [each for each in family.runs_of(str(run.model)) if each.known]
-    losses = [-each.gain for each in known[-2 * thresholds.slow_runs :]]
-    if len(losses) < thresholds.slow_runs or median(losses) <= math.log1p(thresholds.slower):
+def _slower(runs: Sequence[Run], thresholds: Thresholds) -> str | None:
+    losses = [-each.gain for each in runs[-2 * thresholds.slow_runs :]]
+    if len(losses) < max(1, thresholds.slow_runs) or median(losses) <= math.log1p(
+        thresholds.slower
+    ):
         return None
     chance = chance_above(losses)
     if chance >= thresholds.significance:
@@ -66,11 +72,14 @@ def _slower(family: Family, run: Run, thresholds: Thresholds) -> str | None:
     )
 
 
-def _lost(family: Family, run: Run, thresholds: Thresholds) -> str | None:
-    """Tell whether the last runs lost more than they may, and this one is to blame."""
-    latest = family.runs[-thresholds.slow_runs :]
+def _lost(runs: Sequence[Run], thresholds: Thresholds) -> str | None:
+    """Tell whether the last runs of a model lost more than they may, and the latest did, too.
+
+    No other model's runs count: what they won is no excuse, and what they lost no guilt.
+    """
+    latest = runs[-max(1, thresholds.slow_runs) :]
     lost = sum(_loss(each) for each in latest)
-    if lost <= thresholds.loss_budget or run.gain >= 0:
+    if lost <= thresholds.loss_budget or latest[-1].gain >= 0:
         return None
     return (
         f"the last {len(latest)} runs lost {lost:.3f} of one run's time to Dask alone; "
@@ -87,7 +96,8 @@ def send_back(family: Family, model: str, reason: str, thresholds: Thresholds) -
     """Leave a family to Dask alone for some runs, and never ask that model for it again."""
     family.banned[model] = reason
     family.sent_back = f"{model}: {reason}"
-    family.runs_left = min(MOST_RUNS, thresholds.sent_back_runs * 2**family.strikes)
+    doubled = 2 ** min(family.strikes, MOST_RUNS)  # a number that may be held, whoever wrote it
+    family.runs_left = min(MOST_RUNS, thresholds.sent_back_runs * doubled)
     family.strikes += 1
 
 
