@@ -116,7 +116,7 @@ def choose(
         arms: tuple[Belief, ...] = (Belief(BASELINE, 0.0, 0.0),)
         why = f"{known.name} is left to Dask alone: {known.sent_back}"
     elif known is not None:
-        arms, why = known.arms, f"a graph of family {known.name}"
+        arms, why = known.arms or (Belief(BASELINE, 0.0, 0.0),), f"a graph of family {known.name}"
     else:
         arms = _for_unknown(catalogue, near)
         why = "no family is known yet" if best is None else f"a new family; {_nearest(best)}"
