@@ -163,15 +163,24 @@ class Lifelong:
         told = f"{reason}; Dask alone has the next {family.runs_left} runs"
         self._note(SENT_BACK, told, family, run.model)
         self.families.save(family)
-        if run.model == self.operations.challenger:
-            self._tell(self.operations.reject(f"{family.name}: {reason}"))
-        elif run.model == self.operations.champion:
-            struck = protection.struck_out(list(self.families), run.model)
-            if struck and self._goes_back():
-                self._tell(self.operations.roll_back(f"bad runs of {', '.join(struck)}"))
+        if (outcome := self._taken_back()) is not None:
+            self._tell(outcome)
 
-    def _goes_back(self) -> bool:
-        return PREVIOUS in self._library.aliases()
+    def _taken_back(self) -> Outcome | None:
+        """Take back a generalist that had bad runs; also if who was to do so has been killed."""
+        operations, families = self.operations, list(self.families)
+        champion, challenger = operations.champion, operations.challenger
+        if challenger is not None:
+            if not operations.is_there(challenger):
+                return operations.reject("it cannot be loaded")
+            for family in families:
+                if challenger in family.banned:
+                    return operations.reject(f"{family.name}: {family.banned[challenger]}")
+        struck = protection.struck_out(families, champion)
+        if not struck and operations.is_there(champion):
+            return None
+        reason = f"bad runs of {', '.join(struck)}" if struck else "it cannot be loaded"
+        return operations.roll_back(reason) if operations.goes_back else None
 
     def _note(self, event: str, reason: str, family: Family, model: str | None = None) -> None:
         self._library.note(event, what=model or "", why=reason, family=family.name)
@@ -184,7 +193,11 @@ class Lifelong:
         operations = self.operations
         near = [operations.own(each) for each in self.families.near(family, self.thresholds)]
         found = [operations.champion, operations.challenger, operations.own(family), *near]
-        return [ref for ref in dict.fromkeys(found) if ref is not None and ref != BASELINE]
+        return [
+            ref
+            for ref in dict.fromkeys(found)
+            if ref is not None and ref != BASELINE and operations.is_there(ref)
+        ]
 
     def _estimate(self, family: Family) -> None:
         """Simulate what has no estimate yet; forget what is not asked any more."""
@@ -210,6 +223,8 @@ class Lifelong:
         """
         operations = self.operations
         champion, challenger = operations.champion, operations.challenger
+        if not operations.is_there(champion):
+            champion = BASELINE
         general = dict(self._general())
         families = []
         for family in self.families:
@@ -241,8 +256,9 @@ class Lifelong:
 
     def _general(self) -> Iterator[tuple[str, tuple[float, float]]]:
         """Yield what generalists are worth for families in general."""
-        for ref in (self.operations.champion, self.operations.challenger):
-            if ref is not None and ref != BASELINE:
+        operations = self.operations
+        for ref in (operations.champion, operations.challenger):
+            if ref is not None and ref != BASELINE and operations.is_there(ref):
                 figures = self._library.card(ref).figures
                 makespan = figures.get("challenger", SHIPPED_MAKESPAN)
                 card = -math.log(makespan) if makespan > 0 else None
@@ -270,7 +286,7 @@ class Lifelong:
         OSError, dask_mlsched.learning.library.LibraryError
             If the library cannot be read or written.
         """
-        outcome = self._settled() or self._fallen_back()
+        outcome = self._taken_back() or self._settled() or self._fallen_back()
         if outcome is None and self._waiting:
             family = self.families[next(iter(self._waiting))]
             del self._waiting[family.name]
@@ -343,6 +359,8 @@ class Lifelong:
         aliases = self._library.aliases()
         champion, previous = aliases[CHAMPION], aliases.get(PREVIOUS)
         if previous is None or BASELINE in (champion, previous):
+            return None
+        if not (self.operations.is_there(champion) and self.operations.is_there(previous)):
             return None
         frozen = sum(len(self.families.suite(each).frozen) for each in self.families)
         if self._compared == (champion, previous, frozen):

@@ -20,15 +20,16 @@ from dask_mlsched.core.network import Network
 from dask_mlsched.core.thresholds import Thresholds
 from dask_mlsched.learning import family_update, merging
 from dask_mlsched.learning.decisions import Decisions
-from dask_mlsched.learning.default_model import default_model
+from dask_mlsched.learning.default_model import default_model, default_network
 from dask_mlsched.learning.families import Families
 from dask_mlsched.learning.family import Family
 from dask_mlsched.learning.gate import Suite, compare, judged
 from dask_mlsched.learning.library import Library
-from dask_mlsched.learning.library_log import MOVED
+from dask_mlsched.learning.library_log import BACK, MOVED
 from dask_mlsched.learning.merging import Parent
 from dask_mlsched.learning.model_ref import CHALLENGER, CHAMPION, PREVIOUS, LibraryError
 from dask_mlsched.learning.shipped import Shipped
+from dask_mlsched.learning.specialise import linear
 from dask_mlsched.learning.variants import Variants, variants
 
 #: The name of all generalists.
@@ -46,6 +47,9 @@ CHALLENGE: Final = "challenger"
 PROMOTED: Final = "promoted"
 REJECTED: Final = "rejected"
 ROLLED_BACK: Final = "rolled back"
+
+#: How the reason of a move begins that undoes another one.
+_UNDOES: Final = "rolled back: "
 
 
 @dataclass(frozen=True)
@@ -148,16 +152,25 @@ class Operations:
         return self.library.aliases().get(CHALLENGER)
 
     def own(self, family: Family) -> str | None:
-        """Return the model that is a family's own; None if the generalist serves it."""
-        return self.library.aliases().get(family_alias(family.name))
+        """Return the model that is a family's own; None if the generalist serves it.
+
+        That is so where the family's own one cannot be loaded, too.
+        """
+        ref = self.library.aliases().get(family_alias(family.name))
+        return ref if ref is not None and self.is_there(ref) else None
 
     def network(self, ref: str) -> Network:
-        """Load a network that is not `BASELINE`."""
+        """Load a network; for `BASELINE`, one that leaves all in Dask's order."""
         network = self.library.network(ref)
-        if network is None:
-            msg = f"{ref!r} has no network; name a version of a model"
-            raise LibraryError(msg)
-        return network
+        return linear(default_network()) if network is None else network
+
+    def is_there(self, ref: str) -> bool:
+        """Tell whether a version is there, and can be loaded."""
+        try:
+            self.library.network(ref)
+        except LibraryError:
+            return False
+        return True
 
     def variants(self, family: Family) -> Variants:
         """Return variants of a family's runs; none without any."""
@@ -183,8 +196,9 @@ class Operations:
         Raises
         ------
         OSError, LibraryError
-            If the library cannot be read or written.
+            If the library cannot be read or written, or the family has no runs to judge by.
         """
+        self._check_runs(family)
         own = self.own(family)
         serving = self.champion if own is None else own
         shared = own is None or len(self.library.card(own).families) > 1
@@ -234,8 +248,8 @@ class Operations:
         Raises
         ------
         OSError, LibraryError
-            If the library cannot be read or written, or fewer than two of the families have
-            models of their own.
+            If the library cannot be read or written, fewer than two of the families have models
+            of their own, or one has no runs to judge by.
         """
         parents = self._parents(names)
         refs = sorted({str(self.own(self.families[name])) for name in names} - {"None"})
@@ -276,11 +290,15 @@ class Operations:
 
         How well, the worse of the two says: the makespan over that of the family's own model.
         """
-        names = [each.name for each in self.families if self.own(each) is not None]
-        parents = {name: self._parents([name])[0] for name in names}
+        owns = {
+            each.name: own
+            for each in self.families
+            if (own := self.own(each)) is not None and self.variants(each).judged
+        }
+        parents = {name: self._parents([name])[0] for name in owns}
         best: tuple[float, list[str]] | None = None
-        for one, other in combinations(names, 2):
-            if self.own(self.families[one]) == self.own(self.families[other]):
+        for one, other in combinations(owns, 2):
+            if owns[one] == owns[other]:
                 continue
             loss = min(
                 merging.ratio_of(parents[one], parents[other].network),
@@ -339,14 +357,18 @@ class Operations:
 
     def _parents(self, names: Sequence[str]) -> list[Parent]:
         """Return families with what serves them."""
+        families = [self.families[name] for name in names]
+        for family in families:
+            self._check_runs(family)
         return [
-            Parent(
-                name,
-                self.network(self.own(self.families[name]) or self.champion),
-                self.variants(self.families[name]),
-            )
-            for name in names
+            Parent(each.name, self.network(self.own(each) or self.champion), self.variants(each))
+            for each in families
         ]
+
+    def _check_runs(self, family: Family) -> None:
+        if not self.variants(family).judged:
+            msg = f"family {family.name!r} has no runs to judge by; let it run once more"
+            raise LibraryError(msg)
 
     def challenge(
         self,
@@ -431,47 +453,61 @@ class Operations:
     def roll_back(self, reason: str, figures: Mapping[str, float] | None = None) -> Outcome:
         """Let the champion before serve again, and with it all that its successor stood for.
 
+        All aliases are as they were before that came, but for those that have moved on since; a
+        trial that has ended stays over. Champions that cannot be loaded are passed over.
+
         Raises
         ------
         OSError, LibraryError
             If the library cannot be read or written, or there was none before.
         """
         told = dict(figures or {})
-        aliases = self.library.aliases()
-        champion = aliases[CHAMPION]
-        moves = self._moves_back(champion)
-        target: str
+        champion = self.champion
+        moves = self._moves_back()
         if moves is None:
-            target = str(self.library.back(CHAMPION, f"rolled back: {reason}"))
-        else:
-            target = str(moves[CHAMPION])
-            self.library.move(moves, f"rolled back: {reason}", told)
+            msg = f"no champion before {champion!r} can be loaded; promote another version"
+            raise LibraryError(msg)
+        target = str(moves[CHAMPION])
+        self.library.move(moves, f"{_UNDOES}{reason}", told)
         self.library.note(ROLLED_BACK, what=champion, why=reason, figures=told, parents=[target])
         return Outcome(ROLLED_BACK, reason, champion, None, told)
 
-    def _moves_back(self, champion: str) -> dict[str, str | None] | None:
-        """Return what undoes the move by which a champion came; None if that cannot be."""
+    @property
+    def goes_back(self) -> bool:
+        """Whether there is a champion to roll back to."""
+        return self._moves_back() is not None
+
+    def _moves_back(self) -> dict[str, str | None] | None:
+        """Return what undoes the moves by which the champion came; None if that cannot be."""
         aliases = self.library.aliases()
-        for event in reversed(self.library.events()):
-            moves = event.fields.get("moves", {})
-            if event.kind != MOVED or CHAMPION not in moves or moves[CHAMPION][1] != champion:
-                continue
-            back = {
-                alias: before
-                for alias, (before, after) in moves.items()
+        back: dict[str, str | None] = {}
+        for moves in reversed(self._came()):
+            for alias, (before, after) in moves.items():
                 # What has moved on since then stays, and a trial that has ended is over.
-                if aliases.get(alias) == after and alias != CHALLENGER
-            }
-            there = all(ref is None or self._is_there(ref) for ref in back.values())
-            return back if there and back.get(CHAMPION) else None
+                if alias != CHALLENGER and back.get(alias, aliases.get(alias)) == after:
+                    back[alias] = before
+            target = back.get(CHAMPION)
+            if target is not None and self.is_there(target):
+                return {
+                    alias: None if ref is None or not self.is_there(ref) else ref
+                    for alias, ref in back.items()
+                }
         return None
 
-    def _is_there(self, ref: str) -> bool:
-        try:
-            self.library.network(ref)
-        except LibraryError:
-            return False
-        return True
+    def _came(self) -> list[Mapping[str, Sequence[str | None]]]:
+        """List the moves by which champions came and which have not been undone, oldest first."""
+        came: list[Mapping[str, Sequence[str | None]]] = []
+        for event in self.library.events():
+            moves = event.fields.get("moves", {}) if event.kind in (MOVED, BACK) else {}
+            if CHAMPION not in moves:
+                continue
+            if event.kind == MOVED and not event.why.startswith(_UNDOES):
+                came.append(moves)
+                continue
+            target = moves[CHAMPION][1]
+            while came and came.pop()[CHAMPION][0] != target:
+                pass
+        return came
 
     def _refused(
         self,
