@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dask_mlsched.benchmarks.families.matvec import matvec
+from dask_mlsched.benchmarks.families.stencils import stencil
+from dask_mlsched.benchmarks.training_set import instance_of
 from dask_mlsched.core.dag import Dag
 from dask_mlsched.core.model_choice import BASELINE
 from dask_mlsched.core.network import Network
@@ -27,7 +30,14 @@ from learning.instances import factorization, product
 @functools.cache
 def run_of(kind: str, tiles: int, ratio: float = 2.0) -> Instance:
     """Make an instance as a recorded run leaves it: its DAG stands in Dask's order."""
-    made = {"gemm": product, "cholesky": factorization}[kind](tiles, ratio)
+    if kind in ("gemm", "cholesky"):
+        made = {"gemm": product, "cholesky": factorization}[kind](tiles, ratio)
+    elif kind == "stencil":
+        drawn = stencil(rows=tiles, columns=tiles, steps=4, size=32)
+        made = instance_of(drawn, name=kind, family=kind, memory_ratio=ratio)
+    else:
+        drawn = matvec(tiles=tiles, size=32, density=0.5, fill=0.5, iterations=tiles)
+        made = instance_of(drawn, name=kind, family=kind, memory_ratio=ratio)
     tasks = list(made.dag.tasks())
     dag = Dag.build(kind, [tasks[place] for place in np.argsort(made.order).tolist()])
     return Instance.recorded(f"run {kind}{tiles}", kind, dag, made.machine, made.settings)
