@@ -1,91 +1,123 @@
 """A life with models, simulated: a stream of runs over families, and who serves them.
 
-Each arrival is a DAG of a family, with its own size and seed, on a device that is too small. What a
-run takes is simulated, with some scatter. The library is the real one, on disk; graphs are told
-apart by their fingerprints alone. The same stream is served in other ways to compare with: Dask
-alone, one generalist that was trained once, and one model for each program that is never shared.
+What a run takes is simulated, with some scatter. Our library is the real one, on disk, and graphs
+are told apart by their fingerprints alone. The same stream is served in other ways to compare with:
+Dask alone; the generalist that ships, as it is; and one model for each program, which is searched
+for from that generalist after every run of the program, and never shared. Beside them stand
+specialists of each family: searched for at length, over all its runs, before the first one comes.
+All searches are counted in networks, so the results are the same on every machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
+from dask_mlsched.benchmarks.lifelong_goals import Goal, Run, goals
+from dask_mlsched.benchmarks.lifelong_ours import Ours
+from dask_mlsched.benchmarks.lifelong_rivals import (
+    ModelPerProgram,
+    merged_over_joint,
+    specialists,
+)
+from dask_mlsched.benchmarks.lifelong_stream import FULL, QUICK, Arrival, Plan, stream
+from dask_mlsched.benchmarks.shipped_instances import ship
+from dask_mlsched.learning.default_model import default_network
+from dask_mlsched.learning.generality import BestKnown
+from dask_mlsched.learning.processes import Processes
+from dask_mlsched.learning.shipped import Shipped
 
-from dask_mlsched.benchmarks.dask_order import dask_order
-from dask_mlsched.benchmarks.problem import Parameter
-from dask_mlsched.benchmarks.working_set import working_set
-from dask_mlsched.benchmarks.workloads import find
-from dask_mlsched.core.chooser import Settings
-from dask_mlsched.core.costs import CopyCost, Costs
-from dask_mlsched.core.dag import Dag
-from dask_mlsched.core.machine import Machine, needed_bytes
-from dask_mlsched.learning.instance import TRANSFERS, Instance
-from dask_mlsched.learning.operations import Outcome
-
-#: Scatter of what a run takes: the deviation of its logarithm.
-SCATTER: Final = 0.02
-
-
-@dataclass(frozen=True, eq=False)
-class Arrival:
-    """A run that is to come."""
-
-    #: What it is, which nobody is told: graphs are told apart by their fingerprints.
-    workload: str
-    instance: Instance
-    #: Which part of the stream it belongs to.
-    phase: str
+#: Called with what is done next and the share of everything that is done.
+OnStep = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
-class Played:
-    """What became of a run."""
+class Scale:
+    """How much there is of everything."""
 
-    phase: str
-    workload: str
-    model: str
-    why: str
-    #: Makespan over that of Dask alone.
-    makespan: float
-    #: What happened to models before the next run.
-    happened: tuple[Outcome, ...] = ()
+    plan: Plan
+    #: Networks that are run by one operation; for a specialist; for a merge, and for the training
+    #: that it is compared with.
+    operation: int
+    specialist: int
+    merge: int
+    joint: int
+    #: Whether generalists are held to the instances that ship.
+    shipped: bool = True
 
 
-def arrival(
-    workload: str,
-    seed: int,
-    phase: str,
-    parameters: Mapping[str, Parameter],
-    folder: Path,
-    memory_ratio: float = 2.5,
-) -> Arrival:
-    """Make a run: its DAG in Dask's order, on one worker whose memory is too small.
+FULL_SCALE: Final = Scale(FULL, operation=120, specialist=480, merge=160, joint=640)
+QUICK_SCALE: Final = Scale(QUICK, operation=24, specialist=36, merge=16, joint=48, shipped=False)
 
-    Raises
-    ------
-    dask_mlsched.learning.instance.InstanceError
-        If nothing can be won there.
+
+@dataclass(frozen=True)
+class Experiment:
+    """What the experiment came to."""
+
+    seed: int
+    scale: Scale
+    runs: tuple[Run, ...]
+    goals: tuple[Goal, ...]
+
+
+def experiment(
+    root: Path,
+    seed: int = 0,
+    scale: Scale = FULL_SCALE,
+    *,
+    on_step: OnStep = lambda _text, _share: None,
+    on_run: Callable[[Run], None] = lambda _run: None,
+) -> Experiment:
+    """Play the stream in all ways.
+
+    Parameters
+    ----------
+    root
+        An empty folder for the library and the families.
+    on_run
+        Called with each run when it is over.
     """
-    made = find(workload).dag(folder, seed, "full", **parameters)
-    order = np.argsort(dask_order(made))
-    tasks = list(made.tasks())
-    dag = Dag.build(workload, [tasks[place] for place in order])
-    limit = max(int(needed_bytes(dag).max()), round(working_set(dag) / memory_ratio))
-    return Arrival(workload, _on_slow_copies(workload, dag, limit), phase)
+    arrivals = stream(scale.plan, seed, lambda text, share: on_step(text, 0.02 * share))
+    best = _best(arrivals, lambda text, share: on_step(text, 0.02 + 0.08 * share))
+    oracles = specialists(
+        arrivals, scale.specialist, seed, lambda text, share: on_step(text, 0.1 + 0.2 * share)
+    )
+    ours = Ours(root, scale.operation, seed, ship if scale.shipped else lambda: Shipped((), ()))
+    generalist = default_network()
+    alone = ModelPerProgram(scale.operation)
+    runs: list[Run] = []
+    ratio: float | None = None
+    for number, (arrival, known) in enumerate(zip(arrivals, best, strict=True)):
+        on_step(f"run {number + 1}: {arrival.workload}", 0.3 + 0.7 * number / len(arrivals))
+        if number == scale.plan.mixed:
+            on_step("merges, and trains jointly", 0.3 + 0.7 * number / len(arrivals))
+            ratio = merged_over_joint(ours.parents(), scale.merge, scale.joint, seed)
+        if number == scale.plan.bad_champion:
+            ours.promote_bad_champion()
+        instance = arrival.instance
+        played = ours.serve(arrival)
+        makespans = {
+            "ours": played.expected,
+            "generalist": instance.run(generalist).makespan,
+            "per program": alone.serve(arrival),
+            "specialist": instance.run(oracles[arrival.workload]).makespan,
+            "baseline": 1.0,
+        }
+        least = min(known, *makespans.values())
+        runs.append(Run(number, arrival.phase, arrival.workload, played, makespans, least))
+        on_run(runs[-1])
+    assert ratio is not None
+    return Experiment(seed, scale, tuple(runs), goals(runs, ratio))
 
 
-def _on_slow_copies(workload: str, dag: Dag, limit: int) -> Instance:
-    """Choose the bandwidth as for training: copies take four times as long as computing."""
-    seconds = float(dag.seconds.sum())
-    bandwidth = float(dag.nbytes.sum()) / seconds
-    for _ in range(2):
-        copy = CopyCost(bandwidth)
-        machine = Machine(limit, costs=Costs(copy, copy, copy))
-        settings = Settings(bandwidth=bandwidth, network_bandwidth=bandwidth)
-        instance = Instance.recorded(f"run of {workload}", workload, dag, machine, settings)
-        bandwidth = instance.stock_bytes / (TRANSFERS * seconds)
-    return instance
+def _best(arrivals: Sequence[Arrival], on_step: OnStep) -> list[float]:
+    """Search for the best schedule of each run."""
+    known = BestKnown()
+    found = []
+    for number, arrival in enumerate(arrivals):
+        on_step(f"best schedule of run {number + 1}", number / len(arrivals))
+        with Processes([arrival.instance]) as processes:
+            found += known.makespans(processes)
+    return found
