@@ -179,7 +179,7 @@ def gap_table(
 
 
 class BestKnown:
-    """The best schedules of instances that were found so far: searched for once for each."""
+    """The best schedules of instances: searched for once, as long as these are asked for."""
 
     def __init__(self) -> None:
         #: By the instance: its makespan over that of Dask alone. Instances are kept alive, so
@@ -195,6 +195,8 @@ class BestKnown:
         for place, makespan in zip(missing, found, strict=True):
             instance = processes.instances[place]
             self._found[id(instance)] = instance, makespan
+        # Whoever trains for months must not keep what is not asked for any more.
+        self._found = {id(each): self._found[id(each)] for each in processes.instances}
         return [self._found[id(each)][1] for each in processes.instances]
 
 

@@ -22,6 +22,7 @@ from dask_mlsched.learning.decisions import Decisions
 from dask_mlsched.learning.families import Families
 from dask_mlsched.learning.family import Family, Run
 from dask_mlsched.learning.fingerprint import Fingerprint
+from dask_mlsched.learning.generality import BestKnown
 from dask_mlsched.learning.instance import Instance
 from dask_mlsched.learning.library import Library
 from dask_mlsched.learning.model_ref import CHAMPION, PREVIOUS
@@ -102,6 +103,8 @@ class Lifelong:
         self._looked_at: frozenset[str] = frozenset()
         #: What the champion was last compared with the one before on.
         self._compared: tuple[str, str, int] | None = None
+        #: The best schedules of what it was compared on: to search for them takes longest.
+        self._best = BestKnown()
 
     # Runs
 
@@ -367,7 +370,12 @@ class Lifelong:
             return None
         self._compared = champion, previous, frozen
         found = promotion.fallen(
-            self.operations, list(self.families), champion, previous, self.thresholds
+            self.operations,
+            list(self.families),
+            champion,
+            previous,
+            self.thresholds,
+            self._best,
         )
         return None if found is None else self.operations.roll_back(*found)
 
