@@ -25,8 +25,8 @@ from dask_mlsched.learning.merging import Parent
 from dask_mlsched.learning.operations import GENERALIST, Effort, Operations, Outcome
 from dask_mlsched.learning.shipped import Shipped
 
-#: What kind of model decided; "near" is another family's.
-Kind: TypeAlias = Literal["baseline", "generalist", "trial", "own", "shared", "near"]
+#: What kind of model decided; "near" is another family's, "bad" the champion that is so on purpose.
+Kind: TypeAlias = Literal["baseline", "generalist", "trial", "own", "shared", "near", "bad"]
 
 #: Operations between two runs, at most.
 STEPS: Final = 2
@@ -155,15 +155,17 @@ class Ours:
 
     def _kind(self, choice: Choice) -> Kind:
         operations = self.operations
-        if choice.model == BASELINE:
-            return "baseline"
-        if choice.model == operations.challenger:
-            return "trial"
-        if choice.model == operations.champion:
-            return "generalist"
-        if choice.family is None:
-            return "near"
-        if choice.model != operations.own(self._life.families[choice.family]):
+        if choice.model in self._bad:
+            return "bad"
+        named: dict[str | None, Kind] = {
+            operations.champion: "generalist",
+            operations.challenger: "trial",
+            BASELINE: "baseline",
+        }
+        if choice.model in named:
+            return named[choice.model]
+        known = choice.family is not None
+        if not known or choice.model != operations.own(self._life.families[str(choice.family)]):
             return "near"
         return "shared" if len(self._library.card(choice.model).families) > 1 else "own"
 

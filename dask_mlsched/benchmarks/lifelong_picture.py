@@ -23,6 +23,7 @@ _KINDS: Final[dict[Kind, tuple[str, str]]] = {
     "own": ("#2ca02c", "the family's own model"),
     "shared": ("#bcbd22", "a shared model"),
     "near": ("#17becf", "a near family's model"),
+    "bad": ("#d62728", "a champion that is bad on purpose"),
 }
 
 #: Event -> its colour; in the order of their rows, from above.

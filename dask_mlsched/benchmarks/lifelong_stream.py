@@ -160,11 +160,12 @@ def _instance(
 def _on_slow_copies(workload: str, dag: Dag, limit: int) -> Instance:
     """Choose the bandwidth as for training: copies take four times as long as computing."""
     seconds = float(dag.seconds.sum())
-    bandwidth = float(dag.nbytes.sum()) / seconds
-    for _ in range(2):
-        copy = CopyCost(bandwidth)
-        machine = Machine(limit, costs=Costs(copy, copy, copy))
-        settings = Settings(bandwidth=bandwidth, network_bandwidth=bandwidth)
-        instance = Instance.recorded(f"run of {workload}", workload, dag, machine, settings)
-        bandwidth = instance.stock_bytes / (TRANSFERS * seconds)
-    return instance
+    first = _copying_at(workload, dag, limit, float(dag.nbytes.sum()) / seconds)
+    return _copying_at(workload, dag, limit, first.stock_bytes / (TRANSFERS * seconds))
+
+
+def _copying_at(workload: str, dag: Dag, limit: int, bandwidth: float) -> Instance:
+    copy = CopyCost(bandwidth)
+    machine = Machine(limit, costs=Costs(copy, copy, copy))
+    settings = Settings(bandwidth=bandwidth, network_bandwidth=bandwidth)
+    return Instance.recorded(f"run of {workload}", workload, dag, machine, settings)
