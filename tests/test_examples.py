@@ -15,9 +15,17 @@ EXAMPLES = REPOSITORY / "examples"
 
 #: What each example must print.
 PROMISES = {
+    "lifelong.py": [
+        r"sent back: generalist",
+        r"new family: our gap",
+        r"picture is in lifelong.png",
+    ],
     "sparse_product.py": [r"results equal: True", r"decisions: [1-9]", r"loaded [1-9]"],
     "spilling_to_disk.py": [r"symmetric: True", r"store: spill-buffer", r"read [1-9]"],
 }
+
+#: What makes an example short enough for a test.
+ARGUMENTS = {"lifelong.py": ["--quick"]}
 
 pytestmark = pytest.mark.integration
 
@@ -29,7 +37,7 @@ def test_every_example_has_a_promise():
 @pytest.mark.parametrize("name", sorted(PROMISES))
 def test_an_example_keeps_its_promise(name, tmp_path: Path):
     done = subprocess.run(
-        [sys.executable, EXAMPLES / name],
+        [sys.executable, EXAMPLES / name, *ARGUMENTS.get(name, [])],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,

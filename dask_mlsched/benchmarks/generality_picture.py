@@ -100,7 +100,8 @@ def _draw_front(panel: Any, table: GapTable) -> None:
     panel.set_xlabel("accuracy: mean gap of the families that it is for")
     panel.set_ylabel("generality: share of families that it covers")
     panel.set_ylim(-0.06, 1.1)
-    right = max((each for each, _ in points.values()), default=1.0)
-    panel.set_xlim(min(0.0, *(each for each, _ in points.values())) - 0.05, right + 0.4)
+    accuracies = [0.0, *(accuracy for accuracy, _ in points.values())]
+    # Names are written to the right of points.
+    panel.set_xlim(min(accuracies) - 0.05, max(accuracies) + 0.4)
     for side in ("top", "right"):
         panel.spines[side].set_visible(False)
