@@ -68,6 +68,11 @@ class FamilySuite:
         """All of them, the frozen ones first."""
         return (*self.frozen, *self._of(_RECENT).values())
 
+    @property
+    def programs(self) -> dict[str, Instance]:
+        """All of them by their programs."""
+        return {_parts(file)[1]: each for file, each in self._instances.items()}
+
     def offer(self, program: str, instance: Instance) -> Offered:
         """Keep the DAG of a program, if it is not known.
 

@@ -310,7 +310,11 @@ class Lifelong:
         if challenger is None:
             return None
         verdict = promotion.verdict(
-            list(self.families), challenger, self.operations.champion, self.thresholds
+            list(self.families),
+            challenger,
+            self.operations.champion,
+            self.thresholds,
+            self.operations.simulated,
         )
         if verdict is None:
             return None

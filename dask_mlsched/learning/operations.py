@@ -10,6 +10,7 @@ The aliases are `champion`, the generalist that serves; `challenger`, one that i
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -180,6 +181,16 @@ class Operations:
         if known is None or known[0] != programs:
             known = self._variants[family.name] = programs, variants(instances)
         return known[1]
+
+    def simulated(self, family: Family, ref: str) -> dict[str, float]:
+        """Return the simulated gain of a model in each program that is kept of a family."""
+        if ref == BASELINE:
+            return {}
+        network = self.network(ref)
+        return {
+            program: -math.log(instance.run(network).makespan)
+            for program, instance in self.families.suite(family).programs.items()
+        }
 
     # Update and split
 

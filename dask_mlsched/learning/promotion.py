@@ -1,20 +1,21 @@
 """Whether a generalist on trial may take over, and whether one that did has to go back.
 
 The trial is of real runs. Each one is paired with what the champion is believed to come to for the
-same family: by its own real runs there as far as there are any, and by simulation.
+same family: by its own real runs there as far as there are any, and by simulation. Programs of a
+family differ: by how much the champion gains more or less in this one, a simulation says too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from dask_mlsched.core.thresholds import Thresholds
-from dask_mlsched.learning.beliefs import belief
-from dask_mlsched.learning.family import Family
+from dask_mlsched.learning.beliefs import NOISE, belief
+from dask_mlsched.learning.family import Family, Run
 from dask_mlsched.learning.generality import BestKnown, GapTable, gap_table
 from dask_mlsched.learning.statistics import mean_interval
 
@@ -34,22 +35,32 @@ class Verdict:
 
 
 def verdict(
-    families: Sequence[Family], challenger: str, champion: str, thresholds: Thresholds
+    families: Sequence[Family],
+    challenger: str,
+    champion: str,
+    thresholds: Thresholds,
+    simulated: Callable[[Family, str], Mapping[str, float]] = lambda _family, _model: {},
 ) -> Verdict | None:
     """Judge the trial of a generalist; None while there are too few runs.
 
     It may take over if the makespans of its runs are not above the champion's for certain on the
     wrong side: the lower end of the interval of the mean gain is at least 0; and no family is
-    slower by more than a threshold.
+    slower by more than a threshold, for certain: of a single run, some is luck.
+
+    Parameters
+    ----------
+    simulated
+        Returns the simulated gains of a model in the programs of a family.
     """
-    pairs = {
-        family.name: [run.gain - belief(family, champion).mean for run in runs]
+    trial = [
+        (family, runs)
         for family in families
         if (runs := [run for run in family.runs_of(challenger) if run.known])
-    }
-    every = [gain for gains in pairs.values() for gain in gains]
-    if len(every) < max(1, thresholds.promote_pairs):
+    ]
+    if sum(len(runs) for _, runs in trial) < max(1, thresholds.promote_pairs):
         return None
+    pairs = {family.name: _pairs(family, runs, champion, simulated) for family, runs in trial}
+    every = [gain for gains in pairs.values() for gain in gains]
     low, high = mean_interval(every)
     figures = {
         "pairs": float(len(every)),
@@ -57,14 +68,16 @@ def verdict(
         "ratio_low": math.exp(-high),
         "ratio_high": math.exp(-low),
     }
-    means = {name: fmean(gains) for name, gains in pairs.items()}
-    worst = min(means, key=lambda name: means[name])
-    figures["worst"] = math.exp(-means[worst])
+    best_case = {name: fmean(each) + NOISE / math.sqrt(len(each)) for name, each in pairs.items()}
+    worst = min(best_case, key=lambda name: best_case[name])
+    figures["worst"] = math.exp(-fmean(pairs[worst]))
+    figures["worst_certainly"] = math.exp(-best_case[worst])
     told = {name: round(each, 4) for name, each in figures.items()}
     reason = f"{figures['ratio']:.3f} of the champion's time in {len(every)} real runs"
-    if figures["worst"] > 1 + thresholds.promote_live_loss:
+    if figures["worst_certainly"] > 1 + thresholds.promote_live_loss:
         objection = (
-            f"{figures['worst']:.3f} of the champion's time for family {worst}; "
+            f"{figures['worst']:.3f} of the champion's time for family {worst}, "
+            f"{figures['worst_certainly']:.3f} for certain; "
             f"expected {1 + thresholds.promote_live_loss} at most"
         )
         return Verdict(reason, objection, told)
@@ -77,6 +90,19 @@ def verdict(
         )
         return Verdict(reason, objection, told)
     return None
+
+
+def _pairs(
+    family: Family,
+    runs: Sequence[Run],
+    champion: str,
+    simulated: Callable[[Family, str], Mapping[str, float]],
+) -> list[float]:
+    """Return by how much more each run gained than the champion is believed to."""
+    believed = belief(family, champion).mean
+    programs = simulated(family, champion)
+    usual = fmean(programs.values()) if programs else 0.0
+    return [run.gain - believed - (programs.get(run.program, usual) - usual) for run in runs]
 
 
 def fallen(
