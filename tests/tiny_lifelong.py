@@ -62,8 +62,8 @@ def an_experiment() -> Experiment:
     refused = Outcome("refused", "nothing better was found")
     runs = [
         a_run(0, happened=[split, refused]),
-        a_run(1, ours=1.6, kind="bad", happened=[back]),
-        a_run(2, "cholesky", ours=1.0, kind="baseline"),
+        a_run(1, phase="bad", ours=1.6, kind="bad", happened=[back]),
+        a_run(2, "cholesky", phase="bad", ours=1.0, kind="baseline"),
         *(a_run(3 + n, "qr", phase="new", kind="own") for n in range(5)),
         a_run(8, "block-sparse", phase="drift", kind="shared", best=0.99, ours=1.0),
         a_run(9, "block-sparse", phase="drift", kind="near"),

@@ -24,11 +24,12 @@ from dask_mlsched.core.dag import Dag
 from dask_mlsched.core.machine import Machine, needed_bytes
 from dask_mlsched.learning.instance import TRANSFERS, Instance
 
-Phase: TypeAlias = Literal["mixed", "new", "drift"]
+Phase: TypeAlias = Literal["mixed", "bad", "new", "drift"]
 
 #: What the phases are, for people.
 PHASES: Final[Mapping[Phase, str]] = {
-    "mixed": "families in random order",
+    "mixed": "in random order",
+    "bad": "after a bad champion",
     "new": "a family never seen",
     "drift": "sizes drift",
 }
@@ -71,11 +72,11 @@ class Plan:
     """How long the stream is."""
 
     families: tuple[str, ...]
-    #: Runs of each phase.
+    #: Runs in random order, of a new family, and of one that drifts.
     mixed: int
     new: int
     drift: int
-    #: The run before which a champion is promoted that is bad on purpose.
+    #: The run in random order before which a champion is promoted that is bad on purpose.
     bad_champion: int
 
     @property
@@ -128,9 +129,10 @@ def _sizes(
     """Draw what comes: each family as often as the others, but in random order."""
     order = rng.permutation([place % len(plan.families) for place in range(plan.mixed)])
     found: list[tuple[Phase, str, Mapping[str, Parameter]]] = []
-    for place in order:
+    for number, place in enumerate(order):
         family = plan.families[place]
-        found.append(("mixed", family, MIXED[family][rng.integers(len(MIXED[family]))]))
+        phase: Phase = "mixed" if number < plan.bad_champion else "bad"
+        found.append((phase, family, MIXED[family][rng.integers(len(MIXED[family]))]))
     found += [("new", NEW, NEW_SIZES[number % len(NEW_SIZES)]) for number in range(plan.new)]
     found += [("drift", DRIFT, _drifted(number)) for number in range(plan.drift)]
     return found

@@ -23,7 +23,7 @@ def _search_little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generality, "BEST_RUNS", FEW_RUNS)
 
 
-SHORT = replace(QUICK, mixed=4, new=1, drift=2)
+SHORT = replace(QUICK, mixed=4, new=1, drift=2, bad_champion=2)
 
 
 def test_a_stream_is_the_same_for_a_seed_and_another_for_another():
@@ -41,7 +41,11 @@ def test_a_stream_has_all_families_then_a_new_one_then_one_that_grows():
     assert sorted(workloads[:4]) == ["cholesky", "cholesky", "gemm", "gemm"]
     assert workloads[4:] == [NEW, DRIFT, DRIFT]
     assert len(arrivals[-2].instance.dag) < len(arrivals[-1].instance.dag)
-    assert [each.phase for each in arrivals] == ["mixed"] * 4 + ["new", "drift", "drift"]
+    assert [each.phase for each in arrivals] == ["mixed"] * 2 + ["bad"] * 2 + [
+        "new",
+        "drift",
+        "drift",
+    ]
 
 
 def test_progress_is_told_for_each_run_that_is_made():

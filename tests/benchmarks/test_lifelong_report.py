@@ -52,7 +52,7 @@ def test_the_json_has_every_run_phase_and_goal():
     assert [run["number"] for run in content["runs"]] == list(range(10))
     assert content["runs"][0]["events"][0]["figures"] == {"saved": 0.1}
     assert content["runs"][8]["gaps"] is None
-    assert set(content["phases"]) == {"mixed", "new", "drift"}
+    assert set(content["phases"]) == {"mixed", "bad", "new", "drift"}
     assert content["phases"]["new"]["ours"]["gap"] == pytest.approx(0.6)
     assert [goal["met"] for goal in content["goals"]] == [False, True, False]
     assert content["events"]["sent back"] == 1
