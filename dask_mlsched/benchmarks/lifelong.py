@@ -48,7 +48,7 @@ class Scale:
     shipped: bool = True
 
 
-FULL_SCALE: Final = Scale(FULL, operation=120, specialist=240, merge=160, joint=640)
+FULL_SCALE: Final = Scale(FULL, operation=120, specialist=240, merge=120, joint=480)
 QUICK_SCALE: Final = Scale(QUICK, operation=24, specialist=36, merge=16, joint=48, shipped=False)
 
 

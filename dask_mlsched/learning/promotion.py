@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from dask_mlsched.core.network import Network
 from dask_mlsched.core.thresholds import Thresholds
 from dask_mlsched.learning.beliefs import NOISE, belief
 from dask_mlsched.learning.family import Family, Run
 from dask_mlsched.learning.generality import BestKnown, GapTable, gap_table
+from dask_mlsched.learning.instance import Instance
 from dask_mlsched.learning.statistics import mean_interval
 
 if TYPE_CHECKING:
@@ -120,19 +122,28 @@ def fallen(
     tuple of str and dict, or None
         Why it has to go back, with figures; None if it may stay.
     """
+    networks = {ref: operations.network(ref) for ref in (champion, previous)}
+    # Where it is as fast as the one before, nobody has to search for what is best there.
     instances = {
-        family.name: judged for family in families if (judged := operations.variants(family).judged)
+        family.name: judged
+        for family in families
+        if (judged := operations.variants(family).judged)
+        and _mean_makespan(judged, networks[champion]) > _mean_makespan(judged, networks[previous])
     }
     if not instances:
         return None
     table = gap_table(
-        {ref: operations.network(ref) for ref in (champion, previous)},
+        networks,
         instances,
         covers={},
         covered_gap=thresholds.covered_gap,
         best=best,
     )
     return _worse(table, champion, previous, thresholds)
+
+
+def _mean_makespan(instances: Sequence[Instance], network: Network) -> float:
+    return fmean(instance.run(network).makespan for instance in instances)
 
 
 def _worse(
