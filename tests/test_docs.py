@@ -32,7 +32,7 @@ def test_the_configuration_reference_lists_every_setting_with_its_default() -> N
 PAGES = [
     "README.md",
     "ci/GPU.md",
-    *(f"docs/{name}.md" for name in ("theory", "configuration", "spilling")),
+    *(f"docs/{name}.md" for name in ("theory", "configuration", "spilling", "models", "training")),
 ]
 
 

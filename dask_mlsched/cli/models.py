@@ -100,6 +100,7 @@ def remove(directory: Path, version: str, reason: str, json_file: str | None) ->
 
 def _commands() -> Sequence[click.Command]:
     from dask_mlsched.cli.models_change import generalise, merge, promote, rollback, split
+    from dask_mlsched.cli.models_report import report
     from dask_mlsched.cli.similarities import similarities
 
     return (
@@ -110,6 +111,7 @@ def _commands() -> Sequence[click.Command]:
         merge,
         promote,
         remove,
+        report,
         rollback,
         show,
         similarities,

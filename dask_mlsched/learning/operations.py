@@ -332,12 +332,12 @@ class Operations:
         Raises
         ------
         OSError, LibraryError
-            If the library cannot be read or written, or there are no runs.
+            If the library cannot be read or written.
         """
         names = [each.name for each in self.families if self.variants(each).judged]
         if not names:
-            msg = "no family has runs to learn from; let some programs run first"
-            raise LibraryError(msg)
+            reason = "generalist: nothing could be won in any run so far"
+            return self._refused(reason, {}, [self.champion])
         found = merging.generalise(
             self._parents(names),
             self.network(self.champion),
