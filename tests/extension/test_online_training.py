@@ -26,7 +26,7 @@ from dask_mlsched.core.taken import taken
 from dask_mlsched.core.trace import Trace
 from dask_mlsched.core.trace_codec import decode
 from dask_mlsched.core.training_message import RUN_SUFFIX, RUNS
-from dask_mlsched.extension import episodes, model_serving, online_training
+from dask_mlsched.extension import episodes, online_training
 from dask_mlsched.extension.episodes import LEAST_TASKS
 from dask_mlsched.extension.online_training import OnlineTraining
 from dask_mlsched.extension.policy_source import load_policy
@@ -51,7 +51,6 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(autouse=True)
 def few_instances(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(online_training, "COMMAND", command("bad"))
-    monkeypatch.setattr(model_serving, "CHOOSER", "fake_chooser.FakeChooser")
 
 
 def learning(folder: Path, mode: str = "background", **settings: Any) -> dict[str, Any]:
