@@ -122,13 +122,17 @@ def fallen(
     tuple of str and dict, or None
         Why it has to go back, with figures; None if it may stay.
     """
+    every = {
+        family.name: judged for family in families if (judged := operations.variants(family).judged)
+    }
+    if not every:
+        return None
     networks = {ref: operations.network(ref) for ref in (champion, previous)}
     # Where it is as fast as the one before, nobody has to search for what is best there.
     instances = {
-        family.name: judged
-        for family in families
-        if (judged := operations.variants(family).judged)
-        and _mean_makespan(judged, networks[champion]) > _mean_makespan(judged, networks[previous])
+        family: judged
+        for family, judged in every.items()
+        if _mean_makespan(judged, networks[champion]) > _mean_makespan(judged, networks[previous])
     }
     if not instances:
         return None
