@@ -16,6 +16,7 @@ from rich.text import Text
 
 from dask_mlsched.learning.library_log import Event
 from dask_mlsched.learning.one_line import one_line
+from dask_mlsched.learning.operations import Outcome
 
 #: So many features are shown.
 SHOWN: Final = 10
@@ -82,6 +83,13 @@ def distance(found: Mapping[str, Any]) -> list[str]:
     share = networks["relative"]
     relative = "" if share is None else f", {share:.1%} of the first one's norm"
     return [*told, f"distance of the networks: {networks['distance']:.4f}{relative}"]
+
+
+def outcome(found: Outcome) -> list[str]:
+    """Tell what came of an operation, in lines."""
+    about = " ".join(filter(None, (found.model, found.family)))
+    told = [one_line(f"{found.event}: {about + ': ' if about else ''}{found.reason}")]
+    return [*told, one_line(f"figures: {_value(found.figures)}")] if found.figures else told
 
 
 def events(found: Sequence[Event]) -> Table:

@@ -1,24 +1,33 @@
-"""`dask mlsched models merge|split|generalise|promote|rollback`: what else happens by itself."""
+"""`dask mlsched models merge|split|generalise|promote|rollback`: what else happens by itself.
+
+A cluster may be learning in the same folder. It goes by what was done here from the end of its
+next run on.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from dask_mlsched.cli.models_folder import DIRECTORY, JSON_FILE, one_line_errors, shown
+from dask_mlsched.cli import model_tables
+from dask_mlsched.cli.models_folder import JSON_FILE, TRAINING, one_line_errors, shown
 from dask_mlsched.cli.options import Command, complain
-from dask_mlsched.config import Config
+from dask_mlsched.config import Config, ConfigError
 from dask_mlsched.core.training_message import LIBRARY
 from dask_mlsched.learning.families import Families
+from dask_mlsched.learning.family import Family
 from dask_mlsched.learning.library import Library
-from dask_mlsched.learning.model_ref import LibraryError
-from dask_mlsched.learning.operations import Effort, Operations, Outcome
+from dask_mlsched.learning.model_ref import PREVIOUS, LibraryError
+from dask_mlsched.learning.operations import REFUSED, Effort, Operations, Outcome
 from dask_mlsched.learning.training_folder import FAMILIES
+
+#: What commands end with whose gate has refused: nothing was wrong with how they were called.
+REFUSED_EXIT: Final = 1
 
 SECONDS = click.option(
     "--seconds",
@@ -33,7 +42,7 @@ REASON = click.option(
 
 
 @click.command(cls=Command)
-@DIRECTORY
+@TRAINING
 @click.argument("families", nargs=-1, required=True)
 @SECONDS
 @JSON_FILE
@@ -41,11 +50,16 @@ def merge(
     directory: Path, families: tuple[str, ...], seconds: float, json_file: str | None
 ) -> None:
     """Make one model of those of two or more FAMILIES, if it is as good for each of them."""
-    _do(directory, json_file, lambda operations: operations.merge(families, _effort(seconds)))
+
+    def do(operations: Operations) -> Outcome:
+        names = [_family(operations, name).name for name in dict.fromkeys(families)]
+        return operations.merge(names, _effort(seconds), seed=_seed())
+
+    _do(directory, json_file, do)
 
 
 @click.command(cls=Command)
-@DIRECTORY
+@TRAINING
 @click.argument("family")
 @SECONDS
 @JSON_FILE
@@ -55,22 +69,26 @@ def split(directory: Path, family: str, seconds: float, json_file: str | None) -
         directory,
         json_file,
         lambda operations: operations.update(
-            operations.families[family], _effort(seconds), seed=time.time_ns() % 2**32
+            _family(operations, family), _effort(seconds), seed=_seed()
         ),
     )
 
 
 @click.command(cls=Command)
-@DIRECTORY
+@TRAINING
 @SECONDS
 @JSON_FILE
 def generalise(directory: Path, seconds: float, json_file: str | None) -> None:
     """Try a generalist, made of all models and runs; it is on trial if its gate lets it through."""
-    _do(directory, json_file, lambda operations: operations.generalise(_effort(seconds)))
+    _do(
+        directory,
+        json_file,
+        lambda operations: operations.generalise(_effort(seconds), seed=_seed()),
+    )
 
 
 @click.command(cls=Command)
-@DIRECTORY
+@TRAINING
 @click.argument("version")
 @REASON
 @click.option("--force", is_flag=True, help="Whatever its gate says.")
@@ -80,22 +98,52 @@ def promote(directory: Path, version: str, reason: str, force: bool, json_file: 
 
     def do(operations: Operations) -> Outcome:
         ref = operations.library.resolve(version)
-        figures, objection = operations.gate(ref)
-        if objection is not None and not force:
-            msg = f"{ref} may not be promoted: {objection}; --force does it all the same"
-            raise LibraryError(msg)
-        return operations.promote(ref, reason, figures)
+        figures: Mapping[str, float]
+        figures, objection = {}, None
+        if ref != operations.champion:  # which `promote` complains about
+            figures, objection = _gate(operations, ref, force=force)
+        if objection is None or force:
+            return operations.promote(ref, reason, figures)
+        told = f"promotion of {ref}: {objection}"
+        refused = operations.refuse(told, figures, [ref])
+        return replace(refused, reason=f"{told}; --force does it all the same")
 
     _do(directory, json_file, do)
 
 
 @click.command(cls=Command)
-@DIRECTORY
+@TRAINING
 @REASON
 @JSON_FILE
 def rollback(directory: Path, reason: str, json_file: str | None) -> None:
     """Let the champion before serve again, with the models of families as they were then."""
-    _do(directory, json_file, lambda operations: operations.roll_back(reason))
+
+    def do(operations: Operations) -> Outcome:
+        if PREVIOUS not in operations.library.aliases():
+            complain(f"{operations.champion} is the first champion; there is none to go back to")
+        return operations.roll_back(reason)
+
+    _do(directory, json_file, do)
+
+
+def _gate(
+    operations: Operations, ref: str, *, force: bool
+) -> tuple[Mapping[str, float], str | None]:
+    """Put a version to its gate; with force, also a champion may go that cannot be loaded."""
+    operations.network(ref)
+    try:
+        return operations.gate(ref)
+    except LibraryError:
+        if not force:
+            raise
+        return {}, None
+
+
+def _family(operations: Operations, name: str) -> Family:
+    if name not in operations.families:
+        known = ", ".join(each.name for each in operations.families) or "none so far"
+        complain(f"family {name!r} is not known; expected one of: {known}")
+    return operations.families[name]
 
 
 def _effort(seconds: float) -> Effort:
@@ -103,28 +151,33 @@ def _effort(seconds: float) -> Effort:
     return Effort(lambda: time.monotonic() - began, seconds)
 
 
+def _seed() -> int:
+    # Another one each time: the same search again would come to the same.
+    return time.time_ns() % 2**32
+
+
 def _do(directory: Path, json_file: str | None, operation: Callable[[Operations], Outcome]) -> None:
     """Do something to the models of a training, and tell what came of it."""
     from dask_mlsched.benchmarks.shipped_instances import ship
 
+    try:
+        thresholds = Config.read().models
+    except ConfigError as error:
+        complain(str(error))
     with one_line_errors():
         # A mistyped folder must not be made into a library.
         Library.reading(directory / LIBRARY)
-        operations = Operations(
-            Library.open(directory / LIBRARY),
-            Families(directory / FAMILIES),
-            Config.read().models,
-            ship,
-        )
-        try:
-            outcome = operation(operations)
-        except KeyError as error:
-            known = ", ".join(each.name for each in operations.families) or "none so far"
-            complain(f"family {error} is not known; expected one of {known}")
+        families = Families(directory / FAMILIES)
+        for problem in families.problems:
+            click.echo(problem, err=True)
+        operations = Operations(Library.open(directory / LIBRARY), families, thresholds, ship)
+        outcome = operation(operations)
     content: dict[str, Any] = {"directory": str(directory), **asdict(outcome)}
-    shown(json_file, content, people=lambda: click.echo(_line(outcome)))
+    shown(json_file, content, people=lambda: _print(model_tables.outcome(outcome)))
+    if outcome.event == REFUSED:
+        click.get_current_context().exit(REFUSED_EXIT)
 
 
-def _line(outcome: Outcome) -> str:
-    about = " ".join(filter(None, (outcome.model, outcome.family)))
-    return f"{outcome.event}: {about + ': ' if about else ''}{outcome.reason}"
+def _print(lines: Sequence[str]) -> None:
+    for line in lines:
+        click.echo(line)

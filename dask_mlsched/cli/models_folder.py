@@ -20,10 +20,24 @@ def _library(_context: click.Context, _parameter: click.Parameter, value: Path) 
     return inside if inside.is_dir() else value
 
 
+def _training(_context: click.Context, _parameter: click.Parameter, value: Path) -> Path:
+    """Take the folder of a training, or the library in it."""
+    whole = value.absolute()
+    of_it = whole.name == IN_TRAINING and whole.is_dir() and not (whole / IN_TRAINING).is_dir()
+    found = whole.parent if of_it else value
+    if not (found / IN_TRAINING).is_dir():
+        complain(
+            f"{str(value)!r} holds no {IN_TRAINING!r}; name the training.directory of a scheduler"
+        )
+    return found
+
+
 LIBRARY = click.argument(
     "directory", metavar="DIRECTORY", type=click.Path(path_type=Path), callback=_library
 )
-DIRECTORY = click.argument("directory", type=click.Path(path_type=Path))
+TRAINING = click.argument(
+    "directory", metavar="DIRECTORY", type=click.Path(path_type=Path), callback=_training
+)
 JSON_FILE = click.option("--json", "json_file", type=JSON, help="Write it here; - is stdout.")
 
 

@@ -234,7 +234,7 @@ class Operations:
             if attempt.network is not None:
                 self._found[family.name] = attempt.network
             reason = f"{attempt.kind} of {family.name}: {attempt.objection}"
-            return self._refused(reason, figures, [serving], family.name)
+            return self.refuse(reason, figures, [serving], family.name)
         reason = (
             f"{figures['makespan']:.3f} of Dask's time on variants of its runs, "
             f"{figures['before']:.3f} with {serving}"
@@ -262,6 +262,7 @@ class Operations:
             If the library cannot be read or written, fewer than two of the families have models
             of their own, or one has no runs to judge by.
         """
+        self._runs_of(names)
         parents = self._parents(names)
         refs = sorted({str(self.own(self.families[name])) for name in names} - {"None"})
         if len(refs) < LEAST_MERGED:
@@ -280,7 +281,7 @@ class Operations:
         )
         if found.objection is not None:
             reason = f"merge of {', '.join(names)}: {found.objection}"
-            return self._refused(reason, found.figures, refs)
+            return self.refuse(reason, found.figures, refs)
         reason = f"serves {', '.join(names)} within {self.thresholds.merge_loss:.0%} of their own"
         ref = self.library.add(
             _shared_name(names),
@@ -352,7 +353,7 @@ class Operations:
         made_of = [ref for ref in dict.fromkeys((self.champion, *own)) if ref is not None]
         if found.objection is not None:
             reason = f"generalist of {len(names)} families: {found.objection}"
-            return self._refused(reason, found.figures, made_of)
+            return self.refuse(reason, found.figures, made_of)
         stands_for = ", ".join(found.families) or "none of the models of families"
         reason = (
             f"{found.figures['overall']:.4f} of the champion's makespan; as good as {stands_for}"
@@ -435,7 +436,9 @@ class Operations:
         if target == before:
             msg = f"{target!r} is the champion already; name another version"
             raise LibraryError(msg)
-        moves: dict[str, str | None] = {PREVIOUS: before, CHAMPION: target}
+        moves: dict[str, str | None] = {CHAMPION: target}
+        if self._is_there(before):  # nobody could go back to a damaged one
+            moves[PREVIOUS] = before
         aliases = self.library.aliases()
         if CHALLENGER in aliases and aliases[CHALLENGER] == target:
             moves[CHALLENGER] = None
@@ -520,13 +523,14 @@ class Operations:
                 pass
         return came
 
-    def _refused(
+    def refuse(
         self,
         reason: str,
         figures: Mapping[str, float],
         parents: Sequence[str],
         family: str | None = None,
     ) -> Outcome:
+        """Leave everything as it is, and say in the log why."""
         what = "" if family is None else family_alias(family)
         self.library.note(REFUSED, what=what, why=reason, figures=figures, parents=parents)
         return Outcome(REFUSED, reason, None, family, figures)

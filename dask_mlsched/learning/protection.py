@@ -40,7 +40,8 @@ def objection(family: Family, run: Run, thresholds: Thresholds) -> str | None:
     family
         With the run as its latest.
     """
-    if run.model in (None, BASELINE):
+    # A run of a model that is banned was under way by then: it has been paid for.
+    if run.model in (None, BASELINE) or not family.may_decide(run.model):
         return None
     if run.failures >= FAILURES:
         return f"its policy failed {run.failures} times in one run"
