@@ -88,7 +88,7 @@ def test_without_a_network_or_by_another_policy_no_model_decides() -> None:
 
 @pytest.mark.parametrize(
     ("share", "model"),
-    [(0.1, "lu/v0002"), (0.19, "lu/v0002"), (0.25, None), (0.5, None), (0.85, "gemm/v0001")],
+    [(0.1, "lu/v0002"), (0.15, "lu/v0002"), (0.25, None), (0.5, None), (0.85, "gemm/v0001")],
 )
 def test_of_several_models_one_must_have_decided_nearly_all(share: float, model: str) -> None:
     trace, calibration = recording()
