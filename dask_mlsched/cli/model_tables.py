@@ -21,24 +21,27 @@ from dask_mlsched.learning.operations import Outcome
 #: So many features are shown.
 SHOWN: Final = 10
 
+#: Letters of a line that columns may take that are never broken.
+WHOLE: Final = 62
+
 
 def versions(found: Mapping[str, Any]) -> Table:
     """Lay out the versions of a library."""
-    made = _table("version", "aliases", "made by", "families", "why", "date")
     baseline = found["baseline"]
-    _row(made, "baseline", ", ".join(baseline["aliases"]), "Dask", "all", baseline["what"], "")
+    rows = [("baseline", ", ".join(baseline["aliases"]), "Dask", "all", baseline["what"], "")]
     for each in found["versions"]:
         card = each["card"] or {}
-        _row(
-            made,
-            each["version"],
-            ", ".join(each["aliases"]),
-            card.get("made_by", ""),
-            ", ".join(card.get("families", ())),
-            each["problem"] or card["reason"],
-            card.get("date", "")[:16].replace("T", " "),
+        rows.append(
+            (
+                each["version"],
+                ", ".join(each["aliases"]),
+                card.get("made_by", ""),
+                ", ".join(card.get("families", ())),
+                each["problem"] or card["reason"],
+                card.get("date", "")[:16].replace("T", " "),
+            )
         )
-    return made
+    return table(("version", "aliases", "made by", "families", "why", "date"), rows)
 
 
 def card(found: Mapping[str, Any]) -> list[str]:
@@ -48,7 +51,9 @@ def card(found: Mapping[str, Any]) -> list[str]:
         return [*told, found["what"]]
     named = {name: value for name, value in found["card"].items() if name not in ("name", "number")}
     told += [
-        one_line(f"{name.replace('_', ' ')}: {_value(value)}") for name, value in named.items()
+        one_line(f"{name.replace('_', ' ')}: {_value(value)}")
+        for name, value in named.items()
+        if value or value == 0
     ]
     network = found["network"]
     layers = " - ".join(map(str, [network["features"], *network["hidden"], 2]))
@@ -57,18 +62,21 @@ def card(found: Mapping[str, Any]) -> list[str]:
 
 def weights(rows: Sequence[Mapping[str, Any]], what: str = "weight") -> Table:
     """Lay out the features that weigh most, or whose weights changed most."""
-    made = _table("feature", f"linear {what}", f"{what}s into the first hidden layer")
-    for each in rows[:SHOWN]:
-        _row(made, each["feature"], f"{each['linear']:+.4f}", f"{each['hidden']:.4f}")
-    return made
+    return table(
+        ("feature", f"linear {what}", f"{what}s into the first hidden layer"),
+        [
+            (each["feature"], f"{each['linear']:+.4f}", f"{each['hidden']:.4f}")
+            for each in rows[:SHOWN]
+        ],
+    )
 
 
 def cards(found: Mapping[str, Any]) -> Table:
     """Lay out two cards side by side."""
-    made = _table("", *found["versions"])
-    for name, values in found["cards"].items():
-        _row(made, name.replace("_", " "), *map(_value, values))
-    return made
+    return table(
+        ("", *found["versions"]),
+        [(name.replace("_", " "), *map(_value, values)) for name, values in found["cards"].items()],
+    )
 
 
 def distance(found: Mapping[str, Any]) -> list[str]:
@@ -94,18 +102,34 @@ def outcome(found: Outcome) -> list[str]:
 
 def events(found: Sequence[Event]) -> Table:
     """Lay out events, the newest last."""
-    made = _table("", "when (UTC)", "event", "what", "why", "figures")
-    for event in found:
-        _row(
-            made,
-            str(event.sequence),
-            _when(event.time),
-            event.kind + " (recovered)" * event.recovered,
-            _moves(event) or event.what,
-            event.why,
-            _value(event.figures),
-        )
-    return made
+    return table(
+        ("", "when (UTC)", "event", "what", "why", "figures"),
+        [
+            (
+                str(event.sequence),
+                when(event.time),
+                event.kind + " (recovered)" * event.recovered,
+                _moves(event) or event.what or family_of(event),
+                event.why,
+                _value(event.figures or _others(event)),
+            )
+            for event in found
+        ],
+    )
+
+
+def family_of(event: Event) -> str:
+    """Return the family that an event is of; none for many."""
+    return str(event.fields.get("family") or "")
+
+
+def _others(event: Event) -> dict[str, Any]:
+    """Return what else an event of a run says."""
+    # A digest is for machines.
+    known = {"family", "moves", "run", "digest"}
+    plain = (str, int, float)
+    fields = event.fields.items()
+    return {name: each for name, each in fields if name not in known and isinstance(each, plain)}
 
 
 def _moves(event: Event) -> str:
@@ -116,7 +140,8 @@ def _moves(event: Event) -> str:
     return ", ".join(f"{alias} to {pair[-1] or 'nothing'}" for alias, pair in pairs)
 
 
-def _when(seconds: float) -> str:
+def when(seconds: float) -> str:
+    """Write seconds since the epoch as a date, if they are one."""
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
     except (ValueError, OverflowError, OSError):
@@ -137,12 +162,19 @@ def _value(value: object) -> str:
             return str(value)
 
 
-def _table(*names: str) -> Table:
+def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Lay out rows of any texts under the names of their columns.
+
+    The first columns of short texts, such as names of versions and dates, are not broken.
+    """
     made = Table(box=box.SIMPLE)
-    for name in names:
-        made.add_column(Text(name), overflow="fold")
+    lines = [[one_line(cell) for cell in row] for row in rows]
+    left = WHOLE
+    for place, name in enumerate(names):
+        width = max(len(each) for each in (name, *(line[place] for line in lines)))
+        whole = width <= left
+        left -= width * whole
+        made.add_column(Text(name), overflow="fold", no_wrap=whole)
+    for line in lines:
+        made.add_row(*map(Text, line))
     return made
-
-
-def _row(table: Table, *cells: str) -> None:
-    table.add_row(*(Text(one_line(cell)) for cell in cells))

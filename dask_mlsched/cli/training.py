@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich import box
 from rich.table import Table
 
+from dask_mlsched.cli import model_tables
 from dask_mlsched.cli.models_folder import one_line_errors
 from dask_mlsched.cli.options import JSON, Command, complain
 from dask_mlsched.cli.output import console, write_json
@@ -22,13 +21,14 @@ from dask_mlsched.learning.families import Families
 from dask_mlsched.learning.library import Library
 from dask_mlsched.learning.library_log import Event
 from dask_mlsched.learning.model_ref import CHAMPION
+from dask_mlsched.learning.one_line import one_line
 from dask_mlsched.learning.online import COLLECTED_RUN, REJECTED_RUN
 from dask_mlsched.learning.operations import family_alias
 from dask_mlsched.learning.replay import ReplayBuffer
 from dask_mlsched.learning.replay_file import ReplayError
 from dask_mlsched.learning.training_folder import DECISIONS, FAMILIES, waiting_runs
 
-#: Events of runs, and of aliases, which other events tell of, too.
+#: Events of runs, which are counted.
 _OF_RUNS: Final = (COLLECTED_RUN, REJECTED_RUN)
 
 #: So many of the last events are shown.
@@ -45,6 +45,7 @@ def training(directory: Path, json_file: str | None) -> None:
             f"{str(directory)!r} holds no {LIBRARY!r}; name the training.directory of a scheduler"
         )
     with one_line_errors():
+        events = [each for each in Library.reading(directory / LIBRARY).events() if _tells(each)]
         found = figures(directory)
     if json_file is not None:
         write_json(json_file, found)
@@ -52,7 +53,7 @@ def training(directory: Path, json_file: str | None) -> None:
         for line in lines(found):
             click.echo(line)
         console().print(families_table(found["families"]))
-        console().print(events_table(found["events"][-_SHOWN:]))
+        console().print(events_table(events[-_SHOWN:]))
 
 
 def figures(directory: Path) -> dict[str, Any]:
@@ -86,6 +87,7 @@ def figures(directory: Path) -> dict[str, Any]:
                 "runs": each.count,
                 "model": aliases.get(family_alias(each.name)),
                 "sent_back": each.sent_back,
+                "runs_left": each.runs_left,
                 "banned": dict(each.banned),
                 "last_model": each.runs[-1].model if each.runs else None,
                 "last_ratio": _last_ratio([run.gain for run in each.runs if run.known]),
@@ -120,41 +122,45 @@ def lines(found: dict[str, Any]) -> list[str]:
     """Tell people where it stands."""
     runs = found["runs"]
     counted = ", ".join(f"{count} {name}" for name, count in runs.items())
-    told = [f"runs: {counted}; {found['decisions']} decisions are there"]
+    decisions = found["decisions"]
+    kept = (
+        "the decisions cannot be read" if decisions is None else f"{decisions} decisions are there"
+    )
+    told = [f"runs: {counted}; {kept}"]
     if found["last_rejection"]:
         told.append(f"rejected last: {found['last_rejection']}")
-    told.append(f"champion: {found['champion']}; families: {len(found['families'])}")
-    return [*told, *found["problems"]]
+    told.append(f"champion: {found['champion'] or 'none yet'}; families: {len(found['families'])}")
+    told += [
+        f"{each['family']} is left to Dask alone ({each['runs_left']} runs more): "
+        f"{each['sent_back']}"
+        for each in found["families"]
+        if each["sent_back"] is not None
+    ]
+    return [one_line(each) for each in (*told, *found["problems"])]
 
 
 def families_table(families: Sequence[dict[str, Any]]) -> Table:
     """Lay out what serves which family."""
-    made = Table(box=box.SIMPLE)
-    for name in ("family", "runs", "model of its own", "last run by", "of Dask's time", "note"):
-        made.add_column(name)
+    rows = []
     for each in families:
         ratio = each["last_ratio"]
-        made.add_row(
-            each["family"],
-            str(each["runs"]),
-            each["model"] or "-",
-            each["last_model"] or "several",
-            "-" if ratio is None else f"{ratio:.3f}",
-            "" if each["sent_back"] is None else f"with Dask alone: {each['sent_back']}",
-        )
-    return made
+        own = "-" if each["model"] is None else each["model"]
+        by = each["last_model"] or "several, or none"
+        time = "-" if ratio is None else f"{ratio:.3f}"
+        rows.append((each["family"], str(each["runs"]), own, by, time))
+    names = ("family", "runs", "model of its own", "last run by", "of Dask's time")
+    return model_tables.table(names, rows)
 
 
-def events_table(events: Sequence[dict[str, Any]]) -> Table:
+def events_table(events: Sequence[Event]) -> Table:
     """Lay out events, the newest last."""
-    made = Table(box=box.SIMPLE)
-    for name in ("when (UTC)", "event", "what", "why"):
-        made.add_column(name)
-    for event in events:
-        made.add_row(
-            datetime.fromtimestamp(event["time"], UTC).strftime("%Y-%m-%d %H:%M"),
-            event["event"],
-            str(event.get("what") or event.get("family") or ""),
-            str(event.get("why", "")),
+    rows = [
+        (
+            model_tables.when(event.time),
+            event.kind,
+            event.what or model_tables.family_of(event),
+            event.why,
         )
-    return made
+        for event in events
+    ]
+    return model_tables.table(("when (UTC)", "event", "what", "why"), rows)

@@ -117,6 +117,8 @@ def _objection(kind: Kind, figures: dict[str, float], thresholds: Thresholds) ->
             f"{ratio:.4f} of the makespan of the version before; "
             f"expected {1 - thresholds.update_gain} at most"
         )
+    if figures["makespan"] >= 1:
+        return f"{figures['makespan']:.4f} of Dask's time; expected less than Dask alone takes"
     low = figures.get("saved_low", -1.0)
     if figures["saved"] >= thresholds.split_gain and low > 0:
         return None
