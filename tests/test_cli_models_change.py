@@ -141,7 +141,7 @@ def test_a_family_whose_runs_could_not_be_simulated_is_one_clear_mistake(
     training: Operations, folder: Path
 ) -> None:
     family = seen(training.families, "none", None)
-    assert f"family {family.name!r} has no run that could be simulated" in mistake(
+    assert f"family {family.name!r} has no runs to judge by" in mistake(
         "split", folder, family.name
     )
     assert "has no run" in mistake("merge", folder, family.name, names(training)[0])

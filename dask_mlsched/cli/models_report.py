@@ -9,7 +9,7 @@ import click
 from dask_mlsched.benchmarks import generality_picture
 from dask_mlsched.benchmarks import generality_report as reports
 from dask_mlsched.cli.bar import one_bar
-from dask_mlsched.cli.models_folder import DIRECTORY, JSON_FILE, one_line_errors, shown
+from dask_mlsched.cli.models_folder import JSON_FILE, TRAINING, one_line_errors, shown
 from dask_mlsched.cli.options import (
     COUNT,
     Checked,
@@ -25,7 +25,7 @@ from dask_mlsched.learning.training_folder import FAMILIES
 
 
 @click.command(cls=Command)
-@DIRECTORY
+@TRAINING
 @click.option("--all", "every", is_flag=True, help="All versions, not those with aliases alone.")
 @click.option("--workloads", is_flag=True, help="Also on the workloads that ship.")
 @click.option("--processes", type=COUNT, default=1, show_default=True)

@@ -262,7 +262,6 @@ class Operations:
             If the library cannot be read or written, fewer than two of the families have models
             of their own, or one has no runs to judge by.
         """
-        self._runs_of(names)
         parents = self._parents(names)
         refs = sorted({str(self.own(self.families[name])) for name in names} - {"None"})
         if len(refs) < LEAST_MERGED:
@@ -338,7 +337,7 @@ class Operations:
         names = [each.name for each in self.families if self.variants(each).judged]
         if not names:
             reason = "generalist: nothing could be won in any run so far"
-            return self._refused(reason, {}, [self.champion])
+            return self.refuse(reason, {}, [self.champion])
         found = merging.generalise(
             self._parents(names),
             self.network(self.champion),
@@ -437,7 +436,7 @@ class Operations:
             msg = f"{target!r} is the champion already; name another version"
             raise LibraryError(msg)
         moves: dict[str, str | None] = {CHAMPION: target}
-        if self._is_there(before):  # nobody could go back to a damaged one
+        if self.is_there(before):  # nobody could go back to a damaged one
             moves[PREVIOUS] = before
         aliases = self.library.aliases()
         if CHALLENGER in aliases and aliases[CHALLENGER] == target:
