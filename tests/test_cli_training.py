@@ -66,7 +66,7 @@ def test_it_prints_what_happened_as_it_is(training: Operations, tmp_path: Path) 
     rows = [line.split() for line in call(tmp_path).stdout.splitlines()]
     when = ["2025-06-15", "15:06"]
     assert [*when, "sent", "back", "generalist/v0001", "too", "[bold]slow[/]"] in rows
-    new = "new family its first run: 9 tasks".split()
+    new = ["new", "family", "its", "first", "run:", "9", "tasks"]
     assert [*when, *new[:2], names(training)[1], *new[2:]] in rows
     # What is counted above, or told of by other events, is not repeated.
     assert not any("collected" in row or "moved" in row for row in rows if row[:2] == when)

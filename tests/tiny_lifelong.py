@@ -9,7 +9,7 @@ from dask_mlsched.benchmarks.lifelong import QUICK_SCALE, Experiment, Scale
 from dask_mlsched.benchmarks.lifelong_goals import Run, goals
 from dask_mlsched.benchmarks.lifelong_ours import Kind, Played
 from dask_mlsched.benchmarks.lifelong_stream import Phase, Plan
-from dask_mlsched.learning.operations import Outcome
+from dask_mlsched.learning.outcome import Outcome
 
 #: As short as a stream can be, with a champion that is sent back.
 TINY: Final = Scale(

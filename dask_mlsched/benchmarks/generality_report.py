@@ -20,7 +20,7 @@ from dask_mlsched.learning.generality import GapTable, gap_table, with_baseline
 from dask_mlsched.learning.instance import Instance
 from dask_mlsched.learning.library import Library
 from dask_mlsched.learning.model_ref import LibraryError
-from dask_mlsched.learning.operations import GENERALIST
+from dask_mlsched.learning.models_in_use import GENERALIST
 from dask_mlsched.learning.variants import variants
 
 #: So many families stand beside each other in one table.

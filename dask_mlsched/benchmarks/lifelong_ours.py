@@ -22,7 +22,9 @@ from dask_mlsched.learning.fingerprint import fingerprint
 from dask_mlsched.learning.library import Library
 from dask_mlsched.learning.lifelong import EndedRun, Lifelong
 from dask_mlsched.learning.merging import Parent
-from dask_mlsched.learning.operations import GENERALIST, Effort, Operations, Outcome
+from dask_mlsched.learning.models_in_use import GENERALIST
+from dask_mlsched.learning.operations import Operations
+from dask_mlsched.learning.outcome import Effort, Outcome
 from dask_mlsched.learning.shipped import Shipped
 
 #: What kind of model decided; "near" is another family's, "bad" the champion that is so on purpose.

@@ -14,7 +14,7 @@ from dask_mlsched.benchmarks.lifelong_report import moving_gaps
 from dask_mlsched.benchmarks.lifelong_stream import PHASES
 from dask_mlsched.benchmarks.optional import require
 from dask_mlsched.learning.lifelong import SENT_BACK
-from dask_mlsched.learning.operations import CHALLENGE, PROMOTED, REJECTED, ROLLED_BACK
+from dask_mlsched.learning.outcome import CHALLENGE, PROMOTED, REJECTED, ROLLED_BACK
 
 _KINDS: Final[dict[Kind, tuple[str, str]]] = {
     "baseline": ("#7f7f7f", "Dask alone"),

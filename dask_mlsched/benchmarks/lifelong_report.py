@@ -14,7 +14,7 @@ from dask_mlsched.benchmarks.lifelong_goals import Run, mean_gap
 from dask_mlsched.benchmarks.lifelong_ours import BAD_REASON
 from dask_mlsched.benchmarks.lifelong_stream import PHASES
 from dask_mlsched.learning.lifelong import NEW_FAMILY
-from dask_mlsched.learning.operations import REFUSED, Outcome
+from dask_mlsched.learning.outcome import REFUSED, Outcome
 
 #: Contenders, in the order of tables, and what they are.
 CONTENDERS: Final = {

@@ -16,7 +16,7 @@ from dask_mlsched.learning.default_model import default_network
 from dask_mlsched.learning.gate import Suite
 from dask_mlsched.learning.instance import Instance
 from dask_mlsched.learning.merging import Parent
-from dask_mlsched.learning.operations import Effort
+from dask_mlsched.learning.outcome import Effort
 from dask_mlsched.learning.processes import Processes
 from dask_mlsched.learning.starts import best_start
 from dask_mlsched.learning.variants import variants

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from dask_mlsched.learning.library_log import Event
 from dask_mlsched.learning.one_line import one_line
-from dask_mlsched.learning.operations import Outcome
+from dask_mlsched.learning.outcome import Outcome
 
 #: So many features are shown.
 SHOWN: Final = 10

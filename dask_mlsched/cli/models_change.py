@@ -23,7 +23,8 @@ from dask_mlsched.learning.families import Families
 from dask_mlsched.learning.family import Family
 from dask_mlsched.learning.library import Library
 from dask_mlsched.learning.model_ref import PREVIOUS, LibraryError
-from dask_mlsched.learning.operations import REFUSED, Effort, Operations, Outcome
+from dask_mlsched.learning.operations import Operations
+from dask_mlsched.learning.outcome import REFUSED, Effort, Outcome
 from dask_mlsched.learning.training_folder import FAMILIES
 
 #: What commands end with whose gate has refused: nothing was wrong with how they were called.

@@ -21,9 +21,9 @@ from dask_mlsched.learning.families import Families
 from dask_mlsched.learning.library import Library
 from dask_mlsched.learning.library_log import Event
 from dask_mlsched.learning.model_ref import CHAMPION
+from dask_mlsched.learning.models_in_use import family_alias
 from dask_mlsched.learning.one_line import one_line
 from dask_mlsched.learning.online import COLLECTED_RUN, REJECTED_RUN
-from dask_mlsched.learning.operations import family_alias
 from dask_mlsched.learning.replay import ReplayBuffer
 from dask_mlsched.learning.replay_file import ReplayError
 from dask_mlsched.learning.training_folder import DECISIONS, FAMILIES, waiting_runs

@@ -26,7 +26,8 @@ from dask_mlsched.learning.generality import BestKnown
 from dask_mlsched.learning.instance import Instance
 from dask_mlsched.learning.library import Library
 from dask_mlsched.learning.model_ref import CHAMPION, PREVIOUS
-from dask_mlsched.learning.operations import Effort, Operations, Outcome
+from dask_mlsched.learning.operations import Operations
+from dask_mlsched.learning.outcome import Effort, Outcome
 from dask_mlsched.learning.processes import Processes
 from dask_mlsched.learning.shipped import Shipped
 from dask_mlsched.learning.verdict import judge

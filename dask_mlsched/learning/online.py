@@ -29,7 +29,7 @@ from dask_mlsched.learning.decisions import Decisions
 from dask_mlsched.learning.default_model import default_network
 from dask_mlsched.learning.family import Family
 from dask_mlsched.learning.lifelong import Lifelong
-from dask_mlsched.learning.operations import CHALLENGE, Effort, Outcome
+from dask_mlsched.learning.outcome import CHALLENGE, Effort, Outcome
 from dask_mlsched.learning.shipped import Shipped
 from dask_mlsched.learning.training_folder import TrainingFolder
 

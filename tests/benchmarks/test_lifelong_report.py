@@ -9,7 +9,7 @@ from rich.console import Console
 from dask_mlsched.benchmarks import lifelong_picture
 from dask_mlsched.benchmarks.lifelong_ours import BAD_REASON
 from dask_mlsched.benchmarks.lifelong_report import as_json, line, moving_gaps, tables
-from dask_mlsched.learning.operations import Outcome
+from dask_mlsched.learning.outcome import Outcome
 from tiny_lifelong import a_run, an_experiment, size_of_png
 
 

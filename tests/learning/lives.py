@@ -22,7 +22,9 @@ from dask_mlsched.learning.fingerprint import fingerprint
 from dask_mlsched.learning.instance import Instance
 from dask_mlsched.learning.library import Library
 from dask_mlsched.learning.lifelong import EndedRun, Lifelong
-from dask_mlsched.learning.operations import Operations, Outcome, family_alias
+from dask_mlsched.learning.models_in_use import family_alias
+from dask_mlsched.learning.operations import Operations
+from dask_mlsched.learning.outcome import Outcome
 from dask_mlsched.learning.shipped import Shipped
 from learning.instances import factorization, product
 

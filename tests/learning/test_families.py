@@ -13,7 +13,7 @@ from dask_mlsched.learning.families import Families
 from dask_mlsched.learning.family import Family
 from dask_mlsched.learning.fingerprint import Fingerprint, fingerprint, similarity
 from dask_mlsched.learning.model_ref import check_alias, check_name
-from dask_mlsched.learning.operations import family_alias
+from dask_mlsched.learning.models_in_use import family_alias
 from learning.instances import factorization, product
 from learning.recorded_runs import calibration
 

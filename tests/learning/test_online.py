@@ -109,7 +109,7 @@ def trainer(tmp_path: Path) -> Any:
 def search(monkeypatch: pytest.MonkeyPatch) -> Callable[[Network | None], None]:
     """Say what searches come to, and have the model that ships be a bad one."""
     monkeypatch.setattr(
-        "dask_mlsched.learning.operations.default_model",
+        "dask_mlsched.learning.models_in_use.default_model",
         lambda: Model(scored_by(missing=0.5), features.NAMES),
     )
 

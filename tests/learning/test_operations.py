@@ -29,16 +29,15 @@ from dask_mlsched.learning.instance import Instance
 from dask_mlsched.learning.merging import Merge
 from dask_mlsched.learning.model_card import network_digest
 from dask_mlsched.learning.model_ref import LibraryError
-from dask_mlsched.learning.operations import (
+from dask_mlsched.learning.models_in_use import GENERALIST, family_alias
+from dask_mlsched.learning.operations import Operations
+from dask_mlsched.learning.outcome import (
     CHALLENGE,
-    GENERALIST,
     PROMOTED,
     REFUSED,
     REJECTED,
     ROLLED_BACK,
     Effort,
-    Operations,
-    family_alias,
 )
 from learning.instances import NEAREST, product, scored_by
 from learning.lives import add, give, known_family, operations, run_of, tiny_ship

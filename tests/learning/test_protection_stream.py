@@ -30,7 +30,8 @@ from dask_mlsched.learning.lifelong import SENT_BACK, EndedRun, Lifelong
 from dask_mlsched.learning.model_card import network_digest
 from dask_mlsched.learning.model_file import Model, ModelFileError, load, save
 from dask_mlsched.learning.model_ref import LibraryError
-from dask_mlsched.learning.operations import GENERALIST, ROLLED_BACK, Outcome
+from dask_mlsched.learning.models_in_use import GENERALIST
+from dask_mlsched.learning.outcome import ROLLED_BACK, Outcome
 from dask_mlsched.learning.protection import FAILURES
 from learning.instances import scored_by
 from learning.lives import add, ended, give, known_family, lifelong, open_library, run_of

@@ -14,7 +14,8 @@ from dask_mlsched.learning.fingerprint import fingerprint
 from dask_mlsched.learning.instance import Instance
 from dask_mlsched.learning.library import Library
 from dask_mlsched.learning.model_ref import CHAMPION
-from dask_mlsched.learning.operations import GENERALIST, Operations, family_alias
+from dask_mlsched.learning.models_in_use import GENERALIST, family_alias
+from dask_mlsched.learning.operations import Operations
 from dask_mlsched.learning.shipped import Shipped
 from dask_mlsched.learning.training_folder import FAMILIES
 from learning.instances import factorization, product, scored_by
