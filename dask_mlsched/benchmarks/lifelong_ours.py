@@ -16,11 +16,12 @@ from dask_mlsched.core.model_choice import BASELINE, Choice
 from dask_mlsched.core.thresholds import Thresholds
 from dask_mlsched.learning.choosing import Chooser
 from dask_mlsched.learning.dag_digest import dag_digest
+from dask_mlsched.learning.ended_run import EndedRun
 from dask_mlsched.learning.families import Families
 from dask_mlsched.learning.family import Family
 from dask_mlsched.learning.fingerprint import fingerprint
 from dask_mlsched.learning.library import Library
-from dask_mlsched.learning.lifelong import EndedRun, Lifelong
+from dask_mlsched.learning.lifelong import Lifelong
 from dask_mlsched.learning.merging import Parent
 from dask_mlsched.learning.models_in_use import GENERALIST
 from dask_mlsched.learning.operations import Operations

@@ -18,10 +18,10 @@ from dask_mlsched.core.simulator import simulate
 from dask_mlsched.core.trace import Trace, TraceError
 from dask_mlsched.core.trace_codec import decode
 from dask_mlsched.learning.dag_digest import dag_digest
+from dask_mlsched.learning.ended_run import EndedRun
 from dask_mlsched.learning.family_suite import recorded_instance
 from dask_mlsched.learning.fingerprint import fingerprint
 from dask_mlsched.learning.instance import Instance, InstanceError
-from dask_mlsched.learning.lifelong import EndedRun
 from dask_mlsched.learning.live_labels import Judging, LiveLabels, add_run
 from dask_mlsched.learning.replay import ReplayBuffer
 from dask_mlsched.learning.run_facts import RunFacts, run_facts

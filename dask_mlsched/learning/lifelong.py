@@ -10,27 +10,23 @@ files: a process that is killed is followed by one that goes on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from dask_mlsched.core.model_choice import BASELINE, Belief, Catalogue, KnownFamily
-from dask_mlsched.core.network import Network
+from dask_mlsched.core.model_choice import BASELINE, Catalogue
 from dask_mlsched.core.thresholds import Thresholds
-from dask_mlsched.learning import beliefs, promotion, protection
+from dask_mlsched.learning import promotion, protection
+from dask_mlsched.learning.catalogue_maker import CatalogueMaker
 from dask_mlsched.learning.decisions import Decisions
+from dask_mlsched.learning.ended_run import EndedRun
 from dask_mlsched.learning.families import Families
 from dask_mlsched.learning.family import Family, Run
-from dask_mlsched.learning.fingerprint import Fingerprint
 from dask_mlsched.learning.generality import BestKnown
-from dask_mlsched.learning.instance import Instance
 from dask_mlsched.learning.library import Library
 from dask_mlsched.learning.model_ref import CHAMPION, PREVIOUS
 from dask_mlsched.learning.operations import Operations
 from dask_mlsched.learning.outcome import Effort, Outcome
-from dask_mlsched.learning.processes import Processes
 from dask_mlsched.learning.shipped import Shipped
-from dask_mlsched.learning.verdict import judge
 
 #: Events that `Operations` does not tell of.
 SENT_BACK: Final = "sent back"
@@ -39,29 +35,6 @@ NEW_FAMILY: Final = "new family"
 
 #: After each of the first runs a family's model is tried to be bettered; then more and more seldom.
 EAGER: Final = 3
-
-
-@dataclass(frozen=True, eq=False)
-class EndedRun:
-    """A run that is over."""
-
-    fingerprint: Fingerprint
-    #: See `dag_digest`; and what most of its tasks are, for people.
-    program: str
-    word: str
-    #: Seconds since the epoch.
-    time: float
-    #: Which model decided, as the library names it; None if that cannot be told.
-    model: str | None
-    seconds: float
-    #: What Dask alone would take, simulated; 0 if the simulation does not foretell such runs.
-    baseline_seconds: float
-    #: To search and judge on; None if nothing can be won there, or it could not be simulated.
-    instance: Instance | None
-    bytes_moved: int = 0
-    baseline_bytes: int = 0
-    held_share: float = 0.0
-    failures: int = 0
 
 
 class Lifelong:
@@ -92,6 +65,7 @@ class Lifelong:
         self.operations = Operations(library, families, thresholds, ship)
         self.families = families
         self.thresholds = thresholds
+        self._catalogues = CatalogueMaker(self.operations)
         self._library = library
         self._tell = tell
         #: Families with runs since their models were last tried to be bettered.
@@ -130,7 +104,7 @@ class Lifelong:
         run = self._run(family, ended)
         family.ran(run)
         self._protect(family, run)
-        self._estimate(family)
+        self._catalogues.estimate(family)
         if self.families.suite(family).instances and family.count >= family.attempt_at:
             self._waiting[family.name] = None
         self.families.save(family)
@@ -190,83 +164,9 @@ class Lifelong:
         self._library.note(event, what=model or "", why=reason, family=family.name)
         self._tell(Outcome(event, reason, model, family.name))
 
-    # Beliefs
-
-    def _models_for(self, family: Family) -> list[str]:
-        """List the models that may be asked for a family: generalists, its own, its neighbours'."""
-        operations = self.operations
-        near = [operations.own(each) for each in self.families.near(family, self.thresholds)]
-        found = [operations.champion, operations.challenger, operations.own(family), *near]
-        return [
-            ref
-            for ref in dict.fromkeys(found)
-            if ref is not None and ref != BASELINE and operations.is_there(ref)
-        ]
-
-    def _estimate(self, family: Family) -> None:
-        """Simulate what has no estimate yet; forget what is not asked any more."""
-        models = self._models_for(family)
-        family.estimates = {ref: gain for ref, gain in family.estimates.items() if ref in models}
-        missing = [ref for ref in models if ref not in family.estimates]
-        some = self.operations.variants(family)
-        instances = (*some.searched, *some.judged)
-        if not missing or not instances:
-            return
-        with Processes(instances) as processes:
-            for ref in missing:
-                verdict = judge(processes, self.operations.network(ref))
-                family.estimates[ref] = -math.log(verdict.makespan)
-
     def catalogue(self, number: int) -> Catalogue:
-        """Say what there is to choose from.
-
-        Raises
-        ------
-        OSError, dask_mlsched.learning.library.LibraryError
-            If the library cannot be read, or a family cannot be written.
-        """
-        operations = self.operations
-        champion, challenger = operations.champion, operations.challenger
-        if not operations.is_there(champion):
-            champion = BASELINE
-        general = dict(self._general())
-        families = []
-        for family in self.families:
-            before = dict(family.estimates)
-            self._estimate(family)
-            if family.estimates != before:
-                self.families.save(family)
-            arms = beliefs.arms(family, self._models_for(family), general)
-            families.append(
-                KnownFamily(family.name, family.prototype.to_json(), arms, family.sent_back)
-            )
-        unknown = [Belief(BASELINE, 0.0, 0.0)]
-        if champion != BASELINE:
-            unknown.append(Belief(champion, *general[champion]))
-        named = {arm.model for arms in (unknown, *(each.arms for each in families)) for arm in arms}
-        networks: dict[str, Network] = {
-            ref: operations.network(ref) for ref in sorted({*named, champion} - {BASELINE})
-        }
-        return Catalogue(
-            number,
-            champion,
-            tuple(unknown),
-            tuple(families),
-            networks,
-            trial=challenger if challenger in networks else None,
-            same_family=self.thresholds.same_family,
-            near_family=self.thresholds.near_family,
-        )
-
-    def _general(self) -> Iterator[tuple[str, tuple[float, float]]]:
-        """Yield what generalists are worth for families in general."""
-        operations = self.operations
-        for ref in (operations.champion, operations.challenger):
-            if ref is not None and ref != BASELINE and operations.is_there(ref):
-                figures = self._library.card(ref).figures
-                makespan = figures.get("challenger", SHIPPED_MAKESPAN)
-                card = -math.log(makespan) if makespan > 0 else None
-                yield ref, beliefs.elsewhere(list(self.families), ref, card)
+        """Say what there is to choose from; see `CatalogueMaker.make`."""
+        return self._catalogues.make(number)
 
     # Work
 
@@ -383,10 +283,6 @@ class Lifelong:
             self._best,
         )
         return None if found is None else self.operations.roll_back(*found)
-
-
-#: The makespan over Dask's of the model that ships, on DAGs that its training has not seen.
-SHIPPED_MAKESPAN: Final = 0.661
 
 
 def _was_taken_in(family: Family, ended: EndedRun) -> bool:

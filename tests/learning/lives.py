@@ -16,12 +16,13 @@ from dask_mlsched.core.dag import Dag
 from dask_mlsched.core.model_choice import BASELINE
 from dask_mlsched.core.network import Network
 from dask_mlsched.core.thresholds import Thresholds
+from dask_mlsched.learning.ended_run import EndedRun
 from dask_mlsched.learning.families import Families
 from dask_mlsched.learning.family import Family
 from dask_mlsched.learning.fingerprint import fingerprint
 from dask_mlsched.learning.instance import Instance
 from dask_mlsched.learning.library import Library
-from dask_mlsched.learning.lifelong import EndedRun, Lifelong
+from dask_mlsched.learning.lifelong import Lifelong
 from dask_mlsched.learning.models_in_use import family_alias
 from dask_mlsched.learning.operations import Operations
 from dask_mlsched.learning.outcome import Outcome

@@ -23,10 +23,11 @@ from dask_mlsched.core.model_choice import BASELINE
 from dask_mlsched.core.network import Network, forward
 from dask_mlsched.learning.choosing import Chooser
 from dask_mlsched.learning.default_model import default_network
+from dask_mlsched.learning.ended_run import EndedRun
 from dask_mlsched.learning.instance import Instance
 from dask_mlsched.learning.instance import Outcome as SimulatedOutcome
 from dask_mlsched.learning.library import Library
-from dask_mlsched.learning.lifelong import SENT_BACK, EndedRun, Lifelong
+from dask_mlsched.learning.lifelong import SENT_BACK, Lifelong
 from dask_mlsched.learning.model_card import network_digest
 from dask_mlsched.learning.model_file import Model, ModelFileError, load, save
 from dask_mlsched.learning.model_ref import LibraryError
