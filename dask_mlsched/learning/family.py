@@ -93,14 +93,19 @@ class Family:
     #: Runs that there ever were; and how many there have to be before a model is tried again.
     count: int = 0
     attempt_at: int = 0
+    #: Made when it is asked for: that is often, and takes half a millisecond.
+    _prototype: Fingerprint | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def prototype(self) -> Fingerprint:
         """What its graphs look like, on the whole."""
-        return merged(list(self.fingerprints.values()))
+        if self._prototype is None:
+            self._prototype = merged(list(self.fingerprints.values()))
+        return self._prototype
 
     def saw(self, program: str, fingerprint: Fingerprint) -> None:
         """Take in what a program's graph looks like."""
+        self._prototype = None
         self.fingerprints.pop(program, None)
         self.fingerprints[program] = fingerprint
         while len(self.fingerprints) > MOST_FINGERPRINTS:

@@ -248,6 +248,7 @@ def test_the_prototype_is_what_its_programs_have_in_common() -> None:
     family = Family("f")
     for program, each in SEEN.items():
         family.saw(program, each)
+        assert family.prototype == merged(list(family.fingerprints.values()))
     assert family.prototype == merged(list(SEEN.values()))
     assert family.may_decide("m")
     family.banned["m"] = "slow"
