@@ -82,10 +82,11 @@ def _noted(
             run = instance.rollout(lesson.network)
             step, number = max(1, len(instance.dag) // _LOOKS), 0
             while (decision := run.until(number)) is not None:
-                if len(decision.features) > 1:
+                wanted = _sharp(lesson.network, decision.features)
+                if len(decision.features) > 1 and wanted is not None:
                     standard = (decision.features - like.mean) / like.scale
                     rows.append(np.clip(standard, -CLIP, CLIP).astype(np.float64))
-                    targets.append(_sharp(lesson.network, decision.features))
+                    targets.append(wanted)
                     lengths.append(len(decision.features))
                 run.take(decision.preferred)
                 number = decision.number + step
@@ -95,11 +96,16 @@ def _noted(
     return np.concatenate(rows), np.concatenate(targets), starts, np.array(counts) / total
 
 
-def _sharp(network: Network, features: Floats) -> _Floats:
-    """Return the probabilities of actions, as sure of themselves for every teacher."""
+def _sharp(network: Network, features: Floats) -> _Floats | None:
+    """Return the probabilities of actions, as sure of themselves for every teacher.
+
+    None if a score is no number: weights that are may overflow.
+    """
     scores = np.empty((len(features), 2), np.float32)
     forward(network, np.ascontiguousarray(features), scores)
     scaled = scores[:, 0].astype(np.float64)
+    if not np.isfinite(scaled).all():
+        return None
     scaled = (scaled - scaled.max()) * (_SHARPNESS / max(1e-6, float(scaled.std())))
     p = np.exp(scaled)
     return np.asarray(p / p.sum(), np.float64)
