@@ -44,19 +44,26 @@ class CatalogueMaker:
             if ref is not None and ref != BASELINE and operations.is_there(ref)
         ]
 
-    def estimate(self, family: Family) -> None:
-        """Simulate what has no estimate yet; forget what is not asked any more."""
+    def estimate(self, family: Family) -> list[str]:
+        """Simulate what has no estimate yet; forget what is not asked any more.
+
+        Returns
+        -------
+        list of str
+            The models that may be asked.
+        """
         models = self._models_for(family)
         family.estimates = {ref: gain for ref, gain in family.estimates.items() if ref in models}
         missing = [ref for ref in models if ref not in family.estimates]
         some = self._operations.variants(family)
         instances = (*some.searched, *some.judged)
         if not missing or not instances:
-            return
+            return models
         with Processes(instances) as processes:
             for ref in missing:
                 verdict = judge(processes, self._operations.network(ref))
                 family.estimates[ref] = -math.log(verdict.makespan)
+        return models
 
     def make(self, number: int) -> Catalogue:
         """Say what there is to choose from.
@@ -74,10 +81,10 @@ class CatalogueMaker:
         families = []
         for family in self._operations.families:
             before = dict(family.estimates)
-            self.estimate(family)
+            models = self.estimate(family)
             if family.estimates != before:
                 self._operations.families.save(family)
-            arms = beliefs.arms(family, self._models_for(family), general)
+            arms = beliefs.arms(family, models, general)
             families.append(
                 KnownFamily(family.name, family.prototype.to_json(), arms, family.sent_back)
             )

@@ -241,7 +241,9 @@ class Lifelong:
         return self.operations.merge(names, effort(), seed=len(self._merged))
 
     def generalise(self, effort: Effort, decisions: Decisions | None) -> Outcome:
-        """Try a generalist with what was decided in real runs; what is on trial stays.
+        """Try a generalist with what was decided in real runs.
+
+        If it is good enough, it takes the place of one that is on trial.
 
         Raises
         ------

@@ -18,7 +18,7 @@ from dask_mlsched.learning.family import Family
 from dask_mlsched.learning.merging import Parent
 from dask_mlsched.learning.model_ref import CHALLENGER, LibraryError
 from dask_mlsched.learning.models_in_use import GENERALIST, ModelsInUse, family_alias
-from dask_mlsched.learning.outcome import CHALLENGE, Effort, Outcome
+from dask_mlsched.learning.outcome import CHALLENGE, REJECTED, Effort, Outcome
 
 #: Letters of the longest name of a model.
 _LONGEST_NAME: Final = 64
@@ -235,7 +235,8 @@ class ModelMaking(ModelsInUse):
         figures: Mapping[str, float],
         families: Sequence[str] = (),
     ) -> Outcome:
-        """Put a generalist that has passed its simulated gate on trial."""
+        """Put a generalist that has passed its simulated gate on trial, which ends another's."""
+        before = self.challenger
         ref = self.library.add(
             GENERALIST,
             network,
@@ -246,4 +247,6 @@ class ModelMaking(ModelsInUse):
             families=families,
         )
         self.library.move({CHALLENGER: ref}, f"on trial: {reason}", figures)
+        if before is not None:
+            self.library.note(REJECTED, what=before, why=f"{ref} takes its place")
         return Outcome(CHALLENGE, reason, ref, None, figures)

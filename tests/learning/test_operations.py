@@ -345,6 +345,15 @@ def test_a_generalist_is_on_trial_and_then_rejected_or_promoted(
     )
 
 
+def test_a_second_one_takes_the_place_of_the_first_whose_end_is_told(tmp_path: Path) -> None:
+    made = operations(tmp_path)
+    for network in ONES[:2]:
+        made.challenge(network, made_by="test", reason="better", parents=[FIRST], figures={})
+    assert made.challenger == "generalist/v0003"
+    (event,) = events(made, REJECTED)
+    assert (event.what, event.why) == ("generalist/v0002", "generalist/v0003 takes its place")
+
+
 def test_promoting_takes_away_only_what_the_cards_parents_had(tmp_path: Path) -> None:
     made = operations(tmp_path)
     gemm, cholesky = (made.families[name] for name in two_of_their_own(made))
