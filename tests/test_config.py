@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import re
+from dataclasses import asdict, replace
+
 import dask
 import pytest
 import yaml
 
 from dask_mlsched.config import _KEYS, Config, ConfigError, _load, _lookup, check_overrides
 from dask_mlsched.core.policies import LEARNED, NAMES
+from dask_mlsched.core.thresholds import Thresholds
 
 
 def test_the_defaults_are_those_of_the_file():
@@ -224,9 +228,47 @@ def test_the_file_holds_no_setting_that_nobody_reads():
     def leaves(tree: dict[str, object], prefix: str = "") -> set[str]:
         found: set[str] = set()
         for name, value in tree.items():
-            found |= (
-                leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name}
-            )
+            nested = isinstance(value, dict) and prefix + name not in _KEYS.values()
+            found |= leaves(value, f"{prefix}{name}.") if nested else {prefix + name}
         return found
 
     assert leaves(_load("mlsched.yaml")["mlsched"]) == set(_KEYS.values())
+
+
+def test_the_thresholds_of_models_have_one_set_of_defaults() -> None:
+    assert Config.read().models == Thresholds()
+    written = _load("mlsched.yaml")["mlsched"]["models"]
+    described = _load("mlsched-schema.yaml")["properties"]["models"]["properties"]
+    assert {name.replace("-", "_"): value for name, value in written.items()} == asdict(
+        Thresholds()
+    )
+    assert list(described) == list(written)
+
+
+@pytest.mark.parametrize("name", ["bad-run", "bad_run"])
+def test_a_threshold_is_set_without_touching_the_others(name: str) -> None:
+    with dask.config.set({"mlsched.models": {name: 2.0}}):
+        config = Config.read()
+    assert config.models == replace(Thresholds(), bad_run=2.0)
+    assert Config.read(models={name: 2.0}).models == config.models
+
+
+def test_a_threshold_comes_from_the_environment() -> None:
+    environment = {"DASK_MLSCHED__MODELS__BAD_RUN": "2.5"}
+    with dask.config.set(dask.config.collect_env(environment)):
+        assert Config.read().models.bad_run == 2.5
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ({"bad-run": 0.5}, "mlsched.models.bad-run is 0.5; expected number at least 1"),
+        ({"odd": 1}, "unknown setting 'mlsched.models.odd'; expected one of same-family, near"),
+        ({"merge-after": 2.5}, "mlsched.models.merge-after is 2.5; expected integer at least 2"),
+        ({"same-family": "x"}, "mlsched.models.same-family is 'x'; expected number at least 0"),
+        (3, "mlsched.models is 3; expected object"),
+    ],
+)
+def test_a_threshold_that_is_none_is_named(models: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        Config.read(models=models)

@@ -14,7 +14,7 @@ from core.networks import random_network
 from dask_mlsched.core import features
 from dask_mlsched.core.network import Network, hidden_of
 from dask_mlsched.learning import challengers
-from dask_mlsched.learning.challengers import Challenger, challenger, nearer
+from dask_mlsched.learning.challengers import SHARES, Challenger, challenger, comparable, on_the_way
 from dask_mlsched.learning.decisions import Decisions
 from dask_mlsched.learning.gate import Suite, compare, judged
 from learning.instances import NEAREST, factorization, product, scored_by
@@ -128,17 +128,18 @@ def test_a_fit_ends_when_time_is_up_or_there_is_too_little(tmp_path: Path) -> No
 
 
 def test_what_is_nearer_lies_on_the_way() -> None:
-    found = Challenger(NEAREST, "search", -1.0)
-    for share, network in nearer(FARTHEST, found):
+    assert comparable(FARTHEST, NEAREST)
+    for share in SHARES:
+        network = on_the_way(FARTHEST, NEAREST, share)
         np.testing.assert_allclose(
             network.skip, FARTHEST.skip + share * (NEAREST.skip - FARTHEST.skip), atol=1e-6
         )
         assert network.skip.dtype == network.w3.dtype == np.float32
-    shares = [share for share, _ in nearer(FARTHEST, found)]
-    assert shares == sorted(shares, reverse=True)
-    assert (shares[0], len(shares)) == (1.0, 7)
+    assert list(SHARES) == sorted(SHARES, reverse=True)
+    assert SHARES[0] == 1.0
 
 
-def test_of_a_fit_there_is_nothing_on_the_way() -> None:
+def test_between_other_hidden_layers_there_is_no_way() -> None:
     other = random_network(np.random.default_rng(0), features.COUNT, (3, 2))
-    assert [share for share, _ in nearer(NEAREST, Challenger(other, "fit", -1.0))] == [1.0]
+    assert not comparable(NEAREST, other)
+    assert not comparable(NEAREST, NEAREST._replace(scale=2 * NEAREST.scale))

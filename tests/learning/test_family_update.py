@@ -13,7 +13,7 @@ from dask_mlsched.learning import family_update
 from dask_mlsched.learning.challengers import Challenger
 from dask_mlsched.learning.default_model import default_network
 from dask_mlsched.learning.family_update import FamilyAttempt, Kind, _figures, _objection, attempt
-from dask_mlsched.learning.operations import Effort
+from dask_mlsched.learning.outcome import Effort
 from dask_mlsched.learning.variants import Variants, variants
 from learning.instances import NEAREST, product, scored_by
 from learning.lives import run_of

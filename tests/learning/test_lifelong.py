@@ -14,25 +14,19 @@ from dask_mlsched.core.model_choice import BASELINE, Catalogue
 from dask_mlsched.core.thresholds import Thresholds
 from dask_mlsched.learning import families as families_module
 from dask_mlsched.learning import lifelong as module
+from dask_mlsched.learning.catalogue_maker import SHIPPED_MAKESPAN
 from dask_mlsched.learning.family import Family
-from dask_mlsched.learning.lifelong import (
-    NEW_FAMILY,
-    SENT_BACK,
-    SERVED_AGAIN,
-    SHIPPED_MAKESPAN,
-    Lifelong,
-)
+from dask_mlsched.learning.lifelong import NEW_FAMILY, SENT_BACK, SERVED_AGAIN, Lifelong
 from dask_mlsched.learning.model_ref import LibraryError
-from dask_mlsched.learning.operations import (
+from dask_mlsched.learning.models_in_use import GENERALIST, family_alias
+from dask_mlsched.learning.outcome import (
     CHALLENGE,
-    GENERALIST,
     PROMOTED,
     REFUSED,
     REJECTED,
     ROLLED_BACK,
     Effort,
     Outcome,
-    family_alias,
 )
 from learning.instances import NEAREST, scored_by
 from learning.lives import add, ended, give, lifelong, no_ship, open_library, run_of, tiny_ship

@@ -16,7 +16,7 @@ from dask_mlsched.learning.challengers import SHARES
 from dask_mlsched.learning.default_model import default_network
 from dask_mlsched.learning.gate import Comparison
 from dask_mlsched.learning.merging import Merge, Parent, generalise, mean_of, merge, ratio_of
-from dask_mlsched.learning.operations import Effort
+from dask_mlsched.learning.outcome import Effort
 from dask_mlsched.learning.shipped import Shipped
 from dask_mlsched.learning.variants import variants
 from learning.instances import NEAREST, scored_by

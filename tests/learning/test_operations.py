@@ -277,7 +277,7 @@ def test_names_of_what_is_shared_are_names(tmp_path: Path, monkeypatch: pytest.M
     merged(monkeypatch, names)
     assert made.merge(names, NO_TIME).model == f"{'.'.join(sorted(names))}/v0001"
     long = operations(tmp_path / "long")
-    monkeypatch.setattr("dask_mlsched.learning.operations._LONGEST_NAME", 10)
+    monkeypatch.setattr("dask_mlsched.learning.model_making._LONGEST_NAME", 10)
     names = two_of_their_own(long)
     merged(monkeypatch, names)
     assert str(long.merge(names, NO_TIME).model).startswith("shared-")
