@@ -83,7 +83,7 @@ def test_time_ends_the_search_in_the_middle_of_a_round() -> None:
         return float(next(asked))
 
     challenger(FARTHEST, INSTANCES, None, seed=0, elapsed=elapsed, seconds=10.0)
-    assert next(asked) == 7  # 0.6 of it
+    assert next(asked) == 11  # all of it, where there is nothing to fit
 
 
 def test_what_would_not_get_through_costs_more_than_it_gains() -> None:
