@@ -29,6 +29,9 @@ from dask_mlsched.learning.outcome import Outcome
 from dask_mlsched.learning.shipped import Shipped
 from learning.instances import factorization, product
 
+#: Runs that end at one time are one run.
+_TIMES = itertools.count(1_000)
+
 
 @functools.cache
 def run_of(kind: str, tiles: int, ratio: float = 2.0) -> Instance:
@@ -44,10 +47,6 @@ def run_of(kind: str, tiles: int, ratio: float = 2.0) -> Instance:
     tasks = list(made.dag.tasks())
     dag = Dag.build(kind, [tasks[place] for place in np.argsort(made.order).tolist()])
     return Instance.recorded(f"run {kind}{tiles}", kind, dag, made.machine, made.settings)
-
-
-#: Tells runs apart.
-_MOMENTS = itertools.count()
 
 
 def no_ship() -> Shipped:
@@ -131,8 +130,7 @@ def ended(
         fingerprint=fingerprint(run.dag),
         program=run.name.removeprefix("run ") if program is None else program,
         word=run.family,
-        # No two runs begin at one moment.
-        time=1_000.0 + next(_MOMENTS),
+        time=float(next(_TIMES)),
         model=model,
         seconds=ratio * run.stock_makespan,
         baseline_seconds=run.stock_makespan,

@@ -17,7 +17,6 @@ from dask_mlsched.learning import lifelong as module
 from dask_mlsched.learning.catalogue_maker import SHIPPED_MAKESPAN
 from dask_mlsched.learning.family import Family
 from dask_mlsched.learning.lifelong import NEW_FAMILY, SENT_BACK, SERVED_AGAIN, Lifelong
-from dask_mlsched.learning.model_ref import LibraryError
 from dask_mlsched.learning.models_in_use import GENERALIST, family_alias
 from dask_mlsched.learning.outcome import (
     CHALLENGE,
@@ -93,6 +92,15 @@ def test_what_it_is_compared_with_is_dasks_own_runs_where_there_are_any(tmp_path
     # Another program of the family has runs of its own.
     life.ran(ended(LARGER, FIRST, 0.5))
     assert not family_of(life, "gemm").runs[-1].measured
+
+
+def test_a_run_that_has_been_taken_in_is_not_taken_in_again(tmp_path: Path) -> None:
+    bad = ended(GEMM, FIRST, 2.0)
+    for _ in range(2):
+        life = lifelong(tmp_path)
+        family = life.ran(bad)
+        assert family is not None
+        assert (family.count, family.strikes, family.runs_left) == (1, 1, 2)
 
 
 def test_where_there_are_too_many_families_nothing_is_taken_in(
@@ -390,7 +398,6 @@ def test_a_champion_that_got_worse_on_what_runs_goes_back_and_is_compared_once(
 def test_what_it_is_told_to_generalise_is_told_of(tmp_path: Path) -> None:
     told: list[Outcome] = []
     life = lifelong(tmp_path, ship=tiny_ship, tell=told.append)
-    assert life.generalise(Effort.counted(5), None).event == REFUSED
     life.ran(ended(GEMM))
     outcome = life.generalise(Effort.counted(20), None)
     assert outcome.event in (CHALLENGE, REFUSED)
@@ -410,9 +417,9 @@ def test_a_new_process_goes_on_with_the_same_state(tmp_path: Path) -> None:
     again = lifelong(tmp_path, EAGER)
     assert state(again) == state(life)
     assert again.families.problems == ()
-    late = ended(GEMM)
+    last = ended(GEMM)
     for each in (life, again):
-        each.ran(late)
+        each.ran(last)
     assert list(again.families) == list(life.families)
 
 

@@ -295,6 +295,28 @@ def test_the_closest_are_those_whose_models_do_best_for_each_other(tmp_path: Pat
     assert sorted(made.closest() or []) == sorted([gemm.name, cholesky.name])
 
 
+def test_of_three_the_closest_are_those_of_whom_one_serves_the_other_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = operations(tmp_path)
+    families = [known_family(made.families, kind, 5) for kind in ("gemm", "stencil", "matvec")]
+    for family, network in zip(families, ONES, strict=False):
+        give(made, family, network)
+    gemm, stencil, matvec = (each.name for each in families)
+    # family, whose model -> what that comes to there, beside its own.
+    ratios = {(gemm, stencil): 1.2, (stencil, gemm): 1.3, (matvec, gemm): 1.01}
+
+    def ratio_of(parent: merging.Parent, network: Network) -> float:
+        (other,) = (f.name for f, n in zip(families, ONES, strict=False) if same(n, network))
+        return ratios.get((parent.family, other), 2.0)
+
+    def same(one: Network, other: Network) -> bool:
+        return network_digest(one) == network_digest(other)
+
+    monkeypatch.setattr(merging, "ratio_of", ratio_of)
+    assert made.closest() == sorted([gemm, matvec])
+
+
 # Trials
 
 
