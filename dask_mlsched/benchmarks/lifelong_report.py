@@ -19,10 +19,10 @@ from dask_mlsched.learning.outcome import REFUSED, Outcome
 #: Contenders, in the order of tables, and what they are.
 CONTENDERS: Final = {
     "ours": "ours: a library of models",
-    "generalist": "the generalist that ships, as it is",
+    "generalist": "the generalist that ships",
     "per program": "one model for each program",
     "baseline": "Dask alone",
-    "specialist": "specialist, searched for beforehand",
+    "specialist": "specialists, beforehand",
 }
 
 _LONGEST: Final = 90
@@ -66,7 +66,7 @@ def tables(found: Experiment) -> list[Table]:
 
 def _phases(found: Experiment) -> Table:
     table = Table(title="Mean closed gap, and share of Dask's time", box=box.SIMPLE_HEAD)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for phase in PHASES:
         table.add_column(PHASES[phase], justify="right")
     table.add_column("all", justify="right")
