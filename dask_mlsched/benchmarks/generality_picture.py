@@ -14,8 +14,8 @@ from dask_mlsched.learning.generality import GapTable
 #: Gaps outside of this have the colours of its ends.
 _LOWEST, _HIGHEST = -0.5, 1.0
 
-#: How far right of a point its name begins, in points.
-_BESIDE: Final = 7
+#: Points that are nearer than this share the place of their numbers.
+_NEAR: Final = 0.035
 
 
 def draw(table: GapTable, path: Path) -> None:
@@ -32,10 +32,10 @@ def draw(table: GapTable, path: Path) -> None:
 
     left = 2.6 + 0.62 * max(3, len(table.families))
     figure = Figure(
-        figsize=(left + 5.6, 2.6 + max(2.4, 0.36 * len(table.models))), layout="constrained"
+        figsize=(left + 4.6, 2.6 + max(2.4, 0.36 * len(table.models))), layout="constrained"
     )
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, 2, width_ratios=[left, 5.6])
+    panels = figure.subplots(1, 2, width_ratios=[left, 4.6])
     _draw_gaps(figure, panels[0], table)
     _draw_front(panels[1], table)
     figure.suptitle("Accuracy and generality of models", fontsize=14)
@@ -65,13 +65,14 @@ def _draw_gaps(figure: Any, panel: Any, table: GapTable) -> None:
             )
     names = [each.family for each in table.families]
     panel.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8)
-    panel.set_yticks(range(len(table.models)), table.models, fontsize=8)
+    rows = [f"{model}  {number}" for number, model in enumerate(table.models, 1)]
+    panel.set_yticks(range(len(rows)), rows, fontsize=8)
     panel.tick_params(length=0)
     figure.colorbar(image, ax=panel, fraction=0.03, pad=0.02)
 
 
 def _draw_front(panel: Any, table: GapTable) -> None:
-    panel.set_title("the best are top right; the line is the front", fontsize=10, loc="left")
+    panel.set_title("the best are top right; red: the front", fontsize=10, loc="left")
     points = {
         model: (accuracy, generality)
         for model in table.models
@@ -82,26 +83,26 @@ def _draw_front(panel: Any, table: GapTable) -> None:
     panel.plot(
         [each for each, _ in front], [each for _, each in front], color="#d62728", linewidth=1.2
     )
-    # Names of models at the same place stand above each other.
-    placed: dict[tuple[int, int], int] = {}
-    for model, (accuracy, generality) in points.items():
+    # Numbers of models at the same place stand above each other.
+    placed: list[tuple[float, float]] = []
+    for number, (model, (accuracy, generality)) in enumerate(points.items(), 1):
         color = "#7f7f7f" if model == BASELINE else "#1f77b4"
         color = "#d62728" if model in table.front else color
         panel.plot(accuracy, generality, "o", color=color, markersize=7)
-        near = round(accuracy / 0.15), round(generality / 0.08)
-        above = placed[near] = placed.get(near, -1) + 1
+        above = sum(abs(accuracy - x) < _NEAR and abs(generality - y) < _NEAR for x, y in placed)
+        placed.append((accuracy, generality))
         panel.annotate(
-            model,
+            f"{number}",
             (accuracy, generality),
-            xytext=(_BESIDE, 9 * above - 3),
+            xytext=(0, 7 + 11 * above),
             textcoords="offset points",
+            ha="center",
             fontsize=8,
         )
     panel.set_xlabel("accuracy: mean gap of the families that it is for")
     panel.set_ylabel("generality: share of families that it covers")
-    panel.set_ylim(-0.06, 1.1)
+    panel.set_ylim(-0.06, 1.15)
     accuracies = [0.0, *(accuracy for accuracy, _ in points.values())]
-    # Names are written to the right of points.
-    panel.set_xlim(min(accuracies) - 0.05, max(accuracies) + 0.4)
+    panel.set_xlim(min(accuracies) - 0.06, max(accuracies) + 0.06)
     for side in ("top", "right"):
         panel.spines[side].set_visible(False)

@@ -160,11 +160,16 @@ def _gaps(table: GapTable, families: Sequence[Any]) -> Table:
 
 def _summary(found: Report) -> Table:
     table = found.table
-    made = Table(title="Accuracy and generality", box=box.SIMPLE_HEAD)
+    made = Table(title="Accuracy and generality", box=box.SIMPLE_HEAD, padding=(0, 1))
     for number, name in enumerate(
         ("model", "accuracy", "generality", "worst family", "", "front", "meant by")
     ):
-        made.add_column(name, justify="right" if number in (1, 2, 4) else "left", overflow="fold")
+        made.add_column(
+            name,
+            justify="right" if number in (1, 2, 4) else "left",
+            no_wrap=number < 5,
+            overflow="fold",
+        )
     for model in table.models:
         worst = table.worst(model)
         made.add_row(
