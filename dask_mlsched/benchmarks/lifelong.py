@@ -64,7 +64,7 @@ class Experiment:
 
 def experiment(
     root: Path,
-    seed: int = 0,
+    seed: int = 1,
     scale: Scale = FULL_SCALE,
     *,
     on_step: OnStep = lambda _text, _share: None,

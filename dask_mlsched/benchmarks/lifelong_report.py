@@ -13,7 +13,6 @@ from dask_mlsched.benchmarks.lifelong import Experiment
 from dask_mlsched.benchmarks.lifelong_goals import Run, mean_gap
 from dask_mlsched.benchmarks.lifelong_ours import BAD_REASON
 from dask_mlsched.benchmarks.lifelong_stream import PHASES
-from dask_mlsched.learning.lifelong import NEW_FAMILY
 from dask_mlsched.learning.outcome import REFUSED, Outcome
 
 #: Contenders, in the order of tables, and what they are.
@@ -46,9 +45,8 @@ def _events(run: Run) -> Iterator[str]:
     for event in run.played.happened:
         if event.event == REFUSED:
             continue
-        what = " ".join(filter(None, (event.model, event.family and f"for {event.family}")))
-        if event.event == NEW_FAMILY:
-            what = str(event.family)
+        named = [event.model, event.family and f"for {event.family}"]
+        what = " ".join(filter(None, named)) if event.model else event.family or ""
         yield f"{event.event}: {what}: {_cut(event.reason)}"
 
 
