@@ -143,7 +143,8 @@ class ModelMaking(ModelsInUse):
     def closest(self) -> list[str] | None:
         """Return the two families whose models do best for each other; None if fewer have any.
 
-        How well, the worse of the two says: the makespan over that of the family's own model.
+        How well, the better of the two says, for it may serve both: the makespan of the other
+        family over that with its own model.
         """
         owns = {
             each.name: own
