@@ -10,7 +10,7 @@ from dask_mlsched.core.model_choice import BASELINE, Belief, Catalogue, KnownFam
 from dask_mlsched.core.network import Network
 from dask_mlsched.learning import beliefs
 from dask_mlsched.learning.family import Family
-from dask_mlsched.learning.models_in_use import ModelsInUse
+from dask_mlsched.learning.models_in_use import SHIPPED, ModelsInUse
 from dask_mlsched.learning.processes import Processes
 from dask_mlsched.learning.verdict import judge
 
@@ -111,7 +111,9 @@ class CatalogueMaker:
         operations = self._operations
         for ref in (operations.champion, operations.challenger):
             if ref is not None and ref != BASELINE and operations.is_there(ref):
-                figures = self._operations.library.card(ref).figures
-                makespan = figures.get("challenger", SHIPPED_MAKESPAN)
-                card = -math.log(makespan) if makespan > 0 else None
-                yield ref, beliefs.elsewhere(list(self._operations.families), ref, card)
+                card = operations.library.card(ref)
+                # Of one that somebody made a champion by hand, the card need not say anything.
+                usual = SHIPPED_MAKESPAN if card.made_by == SHIPPED else 0.0
+                makespan = card.figures.get("challenger", usual)
+                told = -math.log(makespan) if makespan > 0 else None
+                yield ref, beliefs.elsewhere(list(operations.families), ref, told)
