@@ -10,7 +10,7 @@ from dask_mlsched.core.model_choice import BASELINE, Belief, Catalogue, KnownFam
 from dask_mlsched.core.network import Network
 from dask_mlsched.learning import beliefs
 from dask_mlsched.learning.family import Family
-from dask_mlsched.learning.models_in_use import SHIPPED, ModelsInUse
+from dask_mlsched.learning.models_in_use import ModelsInUse
 from dask_mlsched.learning.processes import Processes
 from dask_mlsched.learning.verdict import judge
 
@@ -33,11 +33,13 @@ class CatalogueMaker:
     def _models_for(self, family: Family) -> list[str]:
         """List the models that may be asked for a family: generalists, its own, its neighbours'."""
         operations = self._operations
-        near = [
-            operations.own(each)
-            for each in self._operations.families.near(family, self._operations.thresholds)
-        ]
-        found = [operations.champion, operations.challenger, operations.own(family), *near]
+        neighbours = operations.families.near(family, operations.thresholds)
+        near = [operations.own(each) for each in neighbours]
+        general = [operations.champion, operations.challenger]
+        if operations.champion in family.banned:
+            # It is better served by the one before than by nobody.
+            general.append(operations.previous)
+        found = [*general, operations.own(family), *near]
         return [
             ref
             for ref in dict.fromkeys(found)
@@ -109,11 +111,12 @@ class CatalogueMaker:
     def _general(self) -> Iterator[tuple[str, tuple[float, float]]]:
         """Yield what generalists are worth for families in general."""
         operations = self._operations
-        for ref in (operations.champion, operations.challenger):
+        for ref in (operations.champion, operations.challenger, operations.previous):
             if ref is not None and ref != BASELINE and operations.is_there(ref):
                 card = operations.library.card(ref)
-                # Of one that somebody made a champion by hand, the card need not say anything.
-                usual = SHIPPED_MAKESPAN if card.made_by == SHIPPED else 0.0
-                makespan = card.figures.get("challenger", usual)
+                # One that somebody made champion by hand counts as what he takes it for: as good
+                # as the model that ships. Otherwise one bad run would keep it from ever being
+                # asked again, and from going back.
+                makespan = card.figures.get("challenger", SHIPPED_MAKESPAN)
                 told = -math.log(makespan) if makespan > 0 else None
                 yield ref, beliefs.elsewhere(list(operations.families), ref, told)

@@ -17,7 +17,7 @@ from dask_mlsched.learning.default_model import default_model, default_network
 from dask_mlsched.learning.families import Families
 from dask_mlsched.learning.family import Family
 from dask_mlsched.learning.library import Library
-from dask_mlsched.learning.model_ref import CHALLENGER, CHAMPION, LibraryError
+from dask_mlsched.learning.model_ref import CHALLENGER, CHAMPION, PREVIOUS, LibraryError
 from dask_mlsched.learning.outcome import REFUSED, Outcome
 from dask_mlsched.learning.shipped import Shipped
 from dask_mlsched.learning.specialise import linear
@@ -92,6 +92,12 @@ class ModelsInUse:
     def challenger(self) -> str | None:
         """The generalist on trial."""
         return self.library.aliases().get(CHALLENGER)
+
+    @property
+    def previous(self) -> str | None:
+        """The champion before; None if there was none, or it was Dask alone."""
+        previous = self.library.aliases().get(PREVIOUS)
+        return None if previous == BASELINE else previous
 
     def own(self, family: Family) -> str | None:
         """Return the model that is a family's own; None if the generalist serves it.

@@ -520,3 +520,20 @@ def test_a_whole_life(tmp_path: Path) -> None:
     assert "split" in events
     assert len(events) > 5
     assert life.catalogue(99).frame().fields["families"]
+
+
+def test_where_the_champion_was_sent_back_the_one_before_stands_in(tmp_path: Path) -> None:
+    """Not for other families: one more has to say so before it goes back."""
+    life = lifelong(tmp_path, EAGER)
+    ref = add(life.operations, GENERALIST, scored_by(missing=1.0))
+    life.operations.promote(ref, "made bad on purpose")
+    assert FIRST not in life.catalogue(1).networks
+    bad = life.ran(ended(GEMM, ref, 2.0))
+    life.ran(ended(CHOLESKY, BASELINE))
+    told = life.catalogue(2)
+    assert life.operations.champion == told.champion == ref
+    assert bad is not None
+    for family in told.families:
+        arms = [arm.model for arm in family.arms]
+        assert ref not in arms  # banned, or foretold to be slower
+        assert (FIRST in arms) == (family.name == bad.name)
