@@ -31,8 +31,9 @@ def command(how: str) -> tuple[str, ...]:
     how
         What searches come to: "accepted" a random network, whatever it is worth; "bad" one that
         every gate refuses; "endless" never comes to an end, and "patient" neither, but asks for
-        the time; "nearest" what runs the task that misses least; "trusting" the same as "bad",
-        where no simulation says what models are worth, and they are believed to be good.
+        the time; "nearest" is one that runs what misses least, whatever it is worth; "trusting" is
+        the same as "bad". In these two no simulation says what models are worth; what is said of
+        generalists is that they are no better than Dask alone, or that they are good.
     """
     return (sys.executable, __file__, how)
 
@@ -60,9 +61,9 @@ def main(how: str) -> None:
         module.challenger = lambda *_, elapsed, **__: challenged(how, elapsed)
     if how in ("accepted", "nearest"):
         family_update._objection = lambda *_: None
-    if how == "trusting":
+    if how in ("nearest", "trusting"):
         Lifelong._estimate = lambda *_: None  # type: ignore[method-assign]
-        beliefs.elsewhere = lambda *_: (0.5, 0.1)
+        beliefs.elsewhere = lambda *_: (0.5 if how == "trusting" else 0.0, 0.1)
         promotion.fallen = lambda *_: None
     tell = frame_streams.begin(19)
     with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):

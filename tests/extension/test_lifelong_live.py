@@ -137,9 +137,9 @@ class User:
 
 
 @contextmanager
-def user(folder: Path, room: int = 10, **settings: Any) -> Iterator[User]:
-    """Start a cluster whose device has room for so many of the arrays, and learn."""
-    slow = {"device_memory_limit": f"{room}00kB", "bandwidth": "10MB/s"}
+def user(folder: Path, **settings: Any) -> Iterator[User]:
+    """Start a cluster whose device has room for ten of the arrays, and learn."""
+    slow = {"device_memory_limit": "1MB", "bandwidth": "10MB/s"}
     with device_cluster(1, **slow) as cluster, Client(cluster) as client:
         handle = dask_mlsched.install(
             client,
@@ -201,7 +201,7 @@ def test_a_family_s_model_is_made_and_chosen_in_a_later_run(
 ) -> None:
     caplog.set_level(logging.INFO, "dask_mlsched")
     process("nearest")
-    with thresholds(**LENIENT, **{"bad-run": 100.0}), user(tmp_path, room=4) as me:
+    with thresholds(**LENIENT, **{"bad-run": 100.0}), user(tmp_path) as me:
         me.run(pairs)
         told = me.until(lambda told: told["events"].get("split"))
         (made,) = me.of("split")
@@ -286,7 +286,9 @@ def test_with_collect_families_and_runs_are_recorded_and_no_model_is_made(
     tmp_path: Path, process: Callable[[str], None]
 ) -> None:
     process("nearest")
-    with user(tmp_path, training="collect", training_update_after=1) as me:
+    collecting: dict[str, Any] = {"training": "collect", "training_update_after": 1}
+    # A family is protected then, too.
+    with thresholds(**LENIENT, **{"bad-run": 100.0}), user(tmp_path, **collecting) as me:
         for _ in range(2):
             me.run(pairs)
         told = me.until(lambda told: told["runs"]["collected"] == 2)
