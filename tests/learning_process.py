@@ -16,8 +16,8 @@ from core.networks import random_network
 from dask_mlsched.core import features, judgement
 from dask_mlsched.core.network import Network
 from dask_mlsched.learning import beliefs, family_update, frame_streams, merging, promotion
+from dask_mlsched.learning.catalogue_maker import CatalogueMaker
 from dask_mlsched.learning.challengers import Challenger
-from dask_mlsched.learning.lifelong import Lifelong
 from dask_mlsched.learning.online import serve
 from dask_mlsched.learning.shipped import Shipped
 from learning.instances import NEAREST, factorization, product, scored_by
@@ -62,9 +62,9 @@ def main(how: str) -> None:
     if how in ("accepted", "nearest"):
         family_update._objection = lambda *_: None
     if how in ("nearest", "trusting"):
-        Lifelong._estimate = lambda *_: None  # type: ignore[method-assign]
+        CatalogueMaker.estimate = CatalogueMaker._models_for  # type: ignore[method-assign]
         beliefs.elsewhere = lambda *_: (0.5 if how == "trusting" else 0.0, 0.1)
-        promotion.fallen = lambda *_: None
+        promotion.fallen = lambda *_, **__: None
     tell = frame_streams.begin(19)
     with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
         serve(
