@@ -26,9 +26,6 @@ from dask_mlsched.learning.variants import Variants, variants
 #: The name of all generalists.
 GENERALIST: Final = "generalist"
 
-#: What its card says of the model that ships.
-SHIPPED: Final = "shipped"
-
 
 def family_alias(family: str) -> str:
     """Return the alias of a family's own model."""
@@ -72,7 +69,7 @@ class ModelsInUse:
     def _begin(self) -> None:
         model = default_model()
         ref = self.library.add(
-            GENERALIST, model.network, made_by=SHIPPED, reason="comes with the package"
+            GENERALIST, model.network, made_by="shipped", reason="comes with the package"
         )
         self.library.move({CHAMPION: ref}, "the model that ships is the first champion")
 
