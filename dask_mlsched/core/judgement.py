@@ -47,6 +47,11 @@ class Gate:
         return self.error <= TOLERANCE
 
     @property
+    def foretold(self) -> bool:
+        """Whether the simulator is near enough, whatever the compiled run comes to."""
+        return abs(self.simulated - self.live) <= TOLERANCE * self.live
+
+    @property
     def verdict(self) -> str:
         """Tell people in a line."""
         found = (

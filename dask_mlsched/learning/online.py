@@ -106,7 +106,6 @@ class Online:
         self._tell_catalogue(folder, life)
         for path in folder.runs():
             self._collect(folder, life, path)
-            self._tell_catalogue(folder, life)
         if asked.update:
             self._work(folder, life, asked)
 
@@ -156,6 +155,8 @@ class Online:
         else:
             library.note(REJECTED_RUN, why=found.rejected, **fields)
         path.unlink(missing_ok=True)
+        # First what it means: whoever waits for the run to be taken in may go on with the next.
+        self._tell_catalogue(folder, life)
         self._tell(Collected(found.added, found.rejected, len(folder.buffer)).frame())
 
     def _rollout(self, life: Lifelong) -> Network:

@@ -181,3 +181,14 @@ def test_a_run_where_everything_fits_has_next_to_nothing_to_judge():
     for each in judge(calibration, FEWEST_MISSING, found.sample(10)):
         # What is left are messages that cross.
         assert each.regret < 0.05 * found.gate.live
+
+
+@pytest.mark.parametrize(
+    ("simulated", "walked", "passed", "foretold"),
+    [(1.05, 1.05, True, True), (1.05, 1.5, False, True), (0.85, 1.0, False, False)],
+)
+def test_the_simulator_may_be_near_enough_alone(
+    simulated: float, walked: float, passed: bool, foretold: bool
+) -> None:
+    gate = Gate(1.0, simulated, walked)
+    assert (gate.passed, gate.foretold) == (passed, foretold)

@@ -156,6 +156,8 @@ def test_a_run_of_dask_alone_is_one_of_the_baseline(trainer: Trainer) -> None:
     assert run.measured
     assert run.gain == 0
     assert run.seconds == run.baseline_seconds > 0
+    # What was learned of its DAG is that there is something to win.
+    assert len(trainer.families.suite(family).frozen) == 1
 
 
 def test_runs_come_oldest_first_and_a_program_is_kept_once(trainer: Trainer) -> None:
@@ -449,7 +451,7 @@ def test_it_is_ready_before_it_is_asked_and_ends_with_its_input() -> None:
 def test_each_look_is_answered_and_the_folder_given_back(tmp_path: Path) -> None:
     leave(tmp_path, run_bytes())
     told = served(look(tmp_path).frame(), look(tmp_path).frame())
-    assert [frame.kind for frame in told] == [READY, CATALOGUE, HAPPENED, COLLECTED, CATALOGUE]
+    assert [frame.kind for frame in told] == [READY, CATALOGUE, HAPPENED, CATALOGUE, COLLECTED]
     ReplayBuffer.open(tmp_path / DECISIONS, mode="write").close()
 
 
