@@ -28,7 +28,9 @@ from dask_mlsched.learning.collected_run import collect
 from dask_mlsched.learning.decisions import Decisions
 from dask_mlsched.learning.default_model import default_network
 from dask_mlsched.learning.family import Family
+from dask_mlsched.learning.library import Library
 from dask_mlsched.learning.lifelong import Lifelong
+from dask_mlsched.learning.model_ref import LibraryError
 from dask_mlsched.learning.outcome import CHALLENGE, Effort, Outcome
 from dask_mlsched.learning.shipped import Shipped
 from dask_mlsched.learning.training_folder import TrainingFolder
@@ -80,6 +82,8 @@ class Online:
         self._told_at = -1
         #: Decisions since the last attempt at a generalist.
         self._new = 0
+        #: Versions of which it was told that they cannot be loaded.
+        self._damaged: set[str] = set()
 
     def close(self) -> None:
         """Give the folder back."""
@@ -130,9 +134,20 @@ class Online:
         events = folder.library.events()
         last = events[-1].sequence if events else 0
         if last != self._told_at:
+            self._tell_damaged(folder.library)
             self._catalogues += 1
             self._tell(life.catalogue(self._catalogues).frame())
             self._told_at = last
+
+    def _tell_damaged(self, library: Library) -> None:
+        """Say once of each version that is to serve and cannot why that is so."""
+        for alias, ref in library.aliases().items():
+            try:
+                library.network(ref)
+            except LibraryError as error:
+                if ref not in self._damaged:
+                    self._damaged.add(ref)
+                    self._failed(f"{alias} cannot serve: {error}")
 
     # Runs
 
@@ -161,8 +176,10 @@ class Online:
 
     def _rollout(self, life: Lifelong) -> Network:
         """Return the network by which runs go on after an action that is judged."""
-        champion = life.operations.champion
-        return default_network() if champion == BASELINE else life.operations.network(champion)
+        operations = life.operations
+        champion = operations.champion
+        usable = champion != BASELINE and operations.is_there(champion)
+        return operations.network(champion) if usable else default_network()
 
     # Models
 

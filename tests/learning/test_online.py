@@ -292,6 +292,29 @@ def test_a_damaged_family_is_told_of_once_and_the_others_are_served(trainer: Tra
     assert len(trainer.catalogues[-1].families) == 1
 
 
+@pytest.mark.parametrize("data", [b"", b"nonsense", b"\x80\x04." * 100])
+def test_where_the_champion_is_damaged_dask_alone_decides_and_one_warning_says_why(
+    trainer: Trainer, data: bytes
+) -> None:
+    trainer.look()
+    trainer.online.close()
+    file = trainer.folder / LIBRARY / "generalist/v0001/model.safetensors"
+    file.write_bytes(data)
+    again = Trainer(trainer.folder)
+    again.look()
+    told = again.catalogues[-1]
+    assert (told.champion, [belief.model for belief in told.unknown]) == (BASELINE, [BASELINE])
+    assert told.networks == {}
+    leave(trainer.folder, run_bytes(policy="stock"))
+    again.look()
+    (failed,) = again.heard(FAILED)
+    assert failed.text("error").startswith("champion cannot serve: ")
+    assert "model.safetensors" in failed.text("error")
+    assert "\n" not in failed.text("error")
+    assert again.collected[0].rejected is None or again.collected[0].added == 0
+    again.online.close()
+
+
 # Models
 
 
