@@ -49,6 +49,7 @@ def report(
     *,
     every: bool = False,
     workloads: bool = False,
+    covered_gap: float = Thresholds().covered_gap,
     processes: int = 1,
     on_step: Callable[[str, float], None] = lambda _text, _share: None,
 ) -> Report:
@@ -60,6 +61,8 @@ def report(
         All versions, in place of those that an alias means.
     workloads
         Also on the workloads that ship.
+    covered_gap
+        From which on a family counts as covered.
     processes
         How many runs are simulated at a time.
 
@@ -93,7 +96,7 @@ def report(
         with_baseline(models),
         instances,
         covers=_covers(library, models),
-        covered_gap=Thresholds().covered_gap,
+        covered_gap=covered_gap,
         processes=processes,
     )
     prototypes = [family.prototype for family in families]

@@ -18,6 +18,7 @@ from dask_mlsched.cli.options import (
     output_file,
 )
 from dask_mlsched.cli.output import console
+from dask_mlsched.config import Config
 from dask_mlsched.core.training_message import LIBRARY
 from dask_mlsched.learning.families import Families
 from dask_mlsched.learning.library import Library
@@ -52,6 +53,7 @@ def report(
                 Families(directory / FAMILIES),
                 every=every,
                 workloads=workloads,
+                covered_gap=Config.read().models.covered_gap,
                 processes=processes,
                 on_step=tell,
             )

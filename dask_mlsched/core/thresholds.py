@@ -58,11 +58,12 @@ class Thresholds:
     def __post_init__(self) -> None:
         """Refuse what no threshold can be."""
         for name, value in asdict(self).items():
-            kinds: tuple[type, ...] = (int,) if name in _COUNTS else (int, float)
+            kinds: tuple[type, ...] = (int,) if name in _LEAST else (int, float)
+            least = _LEAST.get(name, 0)
             is_number = isinstance(value, kinds) and not isinstance(value, bool)
-            if not is_number or not 0 <= value < math.inf:
-                kind = "a whole number, 0 or more" if name in _COUNTS else "a number, 0 or more"
-                msg = f"threshold {name!r} is {value!r}; expected {kind}"
+            if not is_number or not least <= value < math.inf:
+                kind = "a whole number" if name in _LEAST else "a number"
+                msg = f"threshold {name!r} is {value!r}; expected {kind}, {least} or more"
                 raise ValueError(msg)
 
     @classmethod
@@ -81,4 +82,5 @@ class Thresholds:
         return replace(cls(), **values)
 
 
-_COUNTS = frozenset({"merge_after", "promote_pairs", "slow_runs", "sent_back_runs"})
+#: What is counted, and the least that makes sense.
+_LEAST = {"merge_after": 2, "promote_pairs": 1, "slow_runs": 1, "sent_back_runs": 1}

@@ -86,6 +86,12 @@ class ModelRuns:
         if self.networks.graph_arrived(tasks, begun=self.recording.begun > 0):
             self._obey(managed=managed)
 
+    def catalogue_came(self) -> None:
+        """Have a model chosen for what came before there was anything to choose from."""
+        models = self.networks.models
+        if self.controller is not None and models is not None and models.choice is None:
+            self._guarded("choose", self._choose, ())
+
     def _obey(self, *, managed: bool) -> None:
         """Have those decide who were chosen, if it was not so before."""
         models = self.networks.models

@@ -107,8 +107,8 @@ class ModelServing:
         self._told: set[Hashable] = set()
         #: Tasks of the run so far, and when it was chosen for last; 0: not yet.
         self._arrived = self._chosen_at = 0
-        #: Models that failed until they were not asked any more.
-        self._switched_off: set[str] = set()
+        #: Models that failed until they were not asked any more, each with the family.
+        self._switched_off: set[tuple[str, str | None]] = set()
 
     def take(self, catalogue: Catalogue) -> None:
         """Choose from this one from the next choice on.
@@ -150,7 +150,7 @@ class ModelServing:
         failed = self.choice
         if self.policy is None or failed is None or failed.network is None:
             return False
-        self._switched_off.add(failed.model)
+        self._switched_off.add((failed.model, failed.family))
         self._events.switched_off(failed.model, failed.family, reason)
         self.choice = self._allowed(failed)
         return True
@@ -191,15 +191,17 @@ class ModelServing:
         except Exception as error:  # noqa: BLE001 - counted and shown; what decides goes on
             self._problems.add(f"no model can be chosen: {type(error).__name__}: {error}")
             return False
+        if found is None:
+            return False  # there is no catalogue yet; it is chosen when one comes
         first, self._chosen_at = not self._chosen_at, self._arrived
-        if found is None or not (first or _of_another_family(found, self.choice)):
+        if not (first or _of_another_family(found, self.choice)):
             return False
         self._put_in_force(self._allowed(found))
         return True
 
     def _allowed(self, found: Choice) -> Choice:
         """Return the choice, or Dask alone for a model that failed too often."""
-        if found.model not in self._switched_off:
+        if (found.model, found.family) not in self._switched_off:
             return found
         why = f"{found.model} failed so often that it is not asked any more; {found.why}"
         return replace(found, model=BASELINE, network=None, why=why)
@@ -225,7 +227,7 @@ class ModelServing:
             },
             "choice": None if self.choice is None else self.choice.as_dict(),
             "choices": dict(self.choices),
-            "switched_off": sorted(self._switched_off),
+            "switched_off": sorted({model for model, _ in self._switched_off}),
         }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -85,6 +85,8 @@ class OnlineTraining:
         self.problems = Problems()
         self._events = ModelEvents(log_event)
         self.models = ModelServing(chooser, self.problems, self._events)
+        #: Called after there is something else to choose from.
+        self.catalogue_came: Callable[[], None] = lambda: None
         self._process: SideProcess | None = None
         self._restarts = 0
         self._closed = False
@@ -181,6 +183,7 @@ class OnlineTraining:
                 self._events.happened(Happened.from_frame(frame))
             elif frame.kind == CATALOGUE:
                 self.models.take(Catalogue.from_frame(frame))
+                self.catalogue_came()
             elif frame.kind == FAILED:
                 self.problems.add(f"the training's process: {frame.fields.get('error')}")
         except ValueError as error:  # a FrameError is one

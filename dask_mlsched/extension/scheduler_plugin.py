@@ -115,6 +115,8 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
         )
         self.recording = Recording(self.config)
         self.networks.begin_training(scheduler.log_event)
+        if self.networks.training is not None:
+            self.networks.training.catalogue_came = self.catalogue_came
         self.mode = self.config.mode
         self.policy_name = self.config.policy
         remote.add_handlers(self)

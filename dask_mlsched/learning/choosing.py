@@ -11,9 +11,9 @@ decides in half of the runs: it is to be seen in real runs before it may take ov
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -59,6 +59,8 @@ class Chooser:
         self._rng = np.random.default_rng(seed)
         self._catalogue: Catalogue | None = None
         self._prototypes: list[Fingerprint] = []
+        #: family -> its fingerprint as it was told, and read.
+        self._parsed: dict[str, tuple[Mapping[str, Any], Fingerprint]] = {}
         self._run = Fingerprinter()
 
     @property
@@ -74,8 +76,16 @@ class Chooser:
         dask_mlsched.learning.fingerprint.FingerprintError
             If a family's fingerprint cannot be used; the catalogue before stays.
         """
-        prototypes = [Fingerprint.from_json(each.fingerprint) for each in catalogue.families]
-        self._catalogue, self._prototypes = catalogue, prototypes
+        # Most families are as they were: to read hundreds of labels of each takes milliseconds.
+        parsed = {
+            each.name: self._parsed[each.name]
+            if each.name in self._parsed and self._parsed[each.name][0] == each.fingerprint
+            else (each.fingerprint, Fingerprint.from_json(each.fingerprint))
+            for each in catalogue.families
+        }
+        self._parsed = parsed
+        self._catalogue = catalogue
+        self._prototypes = [parsed[each.name][1] for each in catalogue.families]
 
     def begin_run(self) -> None:
         """Forget the graphs so far."""

@@ -16,6 +16,7 @@ from dask_mlsched.learning import family_update, merging
 from dask_mlsched.learning.decisions import Decisions
 from dask_mlsched.learning.family import Family
 from dask_mlsched.learning.merging import Parent
+from dask_mlsched.learning.model_card import network_digest
 from dask_mlsched.learning.model_ref import CHALLENGER, LibraryError
 from dask_mlsched.learning.models_in_use import GENERALIST, ModelsInUse, family_alias
 from dask_mlsched.learning.outcome import CHALLENGE, REJECTED, Effort, Outcome
@@ -56,7 +57,7 @@ class ModelMaking(ModelsInUse):
         self._check_runs(family)
         own = self.own(family)
         serving = self.champion if own is None else own
-        shared = own is None or len(self.library.card(own).families) > 1
+        shared = own is None or self.shares(own)
         near = (self.own(each) for each in self.families.near(family, self.thresholds))
         others = [ref for ref in dict.fromkeys((self.champion, *near)) if ref is not None]
         attempt = family_update.attempt(
@@ -83,7 +84,10 @@ class ModelMaking(ModelsInUse):
             f"{figures['makespan']:.3f} of Dask's time on variants of its runs, "
             f"{figures['before']:.3f} with {serving}"
         )
-        ref = self.library.add(
+        if self.own(family) != own or (own is None and self.champion != serving):
+            reason = f"{attempt.kind} of {family.name}: what serves it has changed meanwhile"
+            return self.refuse(reason, figures, [serving], family.name)
+        ref = self._added(
             family.name,
             attempt.network,
             made_by=f"{attempt.kind} ({attempt.made_by})",
@@ -125,7 +129,12 @@ class ModelMaking(ModelsInUse):
         if found.objection is not None:
             reason = f"merge of {', '.join(names)}: {found.objection}"
             return self.refuse(reason, found.figures, refs)
+        if refs != sorted({str(self.own(self.families[name])) for name in names} - {"None"}):
+            reason = f"merge of {', '.join(names)}: what serves them has changed meanwhile"
+            return self.refuse(reason, found.figures, refs)
         reason = f"serves {', '.join(names)} within {self.thresholds.merge_loss:.0%} of their own"
+        # Also if it is the model of one of them: the newest one of the same weights is found, and
+        # no family has the others any more.
         ref = self.library.add(
             _shared_name(names),
             found.network,
@@ -211,6 +220,35 @@ class ModelMaking(ModelsInUse):
             families=found.families,
         )
 
+    def _added(
+        self,
+        name: str,
+        network: Network,
+        *,
+        made_by: str,
+        reason: str,
+        parents: Sequence[str],
+        figures: Mapping[str, float],
+        families: Sequence[str],
+    ) -> str:
+        """Add a version, or take the one that has the same weights.
+
+        What a run says of a network must not be said of another version: recorded runs tell of
+        networks, not of versions.
+        """
+        there = self.library.find(network_digest(network))
+        if there is not None:
+            return there
+        return self.library.add(
+            name,
+            network,
+            made_by=made_by,
+            reason=reason,
+            parents=parents,
+            figures=figures,
+            families=families,
+        )
+
     def _parents(self, names: Sequence[str]) -> list[Parent]:
         """Return families with what serves them."""
         families = [self.families[name] for name in names]
@@ -238,7 +276,7 @@ class ModelMaking(ModelsInUse):
     ) -> Outcome:
         """Put a generalist that has passed its simulated gate on trial, which ends another's."""
         before = self.challenger
-        ref = self.library.add(
+        ref = self._added(
             GENERALIST,
             network,
             made_by=made_by,

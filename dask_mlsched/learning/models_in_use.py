@@ -104,6 +104,11 @@ class ModelsInUse:
         ref = self.library.aliases().get(family_alias(family.name))
         return ref if ref is not None and self.is_there(ref) else None
 
+    def shares(self, ref: str) -> bool:
+        """Tell whether several families have a version as their own."""
+        meant = [alias for alias, each in self.library.aliases().items() if each == ref]
+        return sum(alias.startswith(family_alias("")) for alias in meant) > 1
+
     def network(self, ref: str) -> Network:
         """Load a network; for `BASELINE`, one that leaves all in Dask's order."""
         network = self.library.network(ref)

@@ -31,6 +31,7 @@ from dask_mlsched.learning.family import Family
 from dask_mlsched.learning.library import Library
 from dask_mlsched.learning.lifelong import Lifelong
 from dask_mlsched.learning.model_ref import LibraryError
+from dask_mlsched.learning.one_line import one_line
 from dask_mlsched.learning.outcome import CHALLENGE, Effort, Outcome
 from dask_mlsched.learning.shipped import Shipped
 from dask_mlsched.learning.training_folder import TrainingFolder
@@ -120,10 +121,14 @@ class Online:
             thresholds = Thresholds.of(asked.thresholds)
             path = Path(asked.directory).expanduser()
             folder = TrainingFolder.open(path, asked.capacity, now=self._now)
-            self._folder = folder
-            self._life = Lifelong(
-                folder.library, folder.families, thresholds, self._ship, self._tell_outcome
-            )
+            try:
+                life = Lifelong(
+                    folder.library, folder.families, thresholds, self._ship, self._tell_outcome
+                )
+            except BaseException:
+                folder.close()  # or nobody could open it again, this process included
+                raise
+            self._folder, self._life = folder, life
             self._new = _decisions_since_attempt(folder)
             for problem in folder.families.problems:
                 self._failed(problem)
@@ -168,7 +173,7 @@ class Online:
         if found.rejected is None:
             library.note(COLLECTED_RUN, decisions=found.added, **fields)
         else:
-            library.note(REJECTED_RUN, why=found.rejected, **fields)
+            library.note(REJECTED_RUN, why=one_line(found.rejected), **fields)
         path.unlink(missing_ok=True)
         # First what it means: whoever waits for the run to be taken in may go on with the next.
         self._tell_catalogue(folder, life)
@@ -217,7 +222,7 @@ class Online:
             raise  # about the folder, or nobody listens any more: not about the attempt
         except Exception as error:
             # Tried again after more runs, not at once.
-            reason = f"{type(error).__name__}: {error}"
+            reason = one_line(f"{type(error).__name__}: {error}")
             folder.library.note(FAILED_ATTEMPT, why=reason)
             self._tell_outcome(Outcome(FAILED_ATTEMPT, reason))
             raise

@@ -57,9 +57,11 @@ def verdict(
     trial = [
         (family, runs)
         for family in families
+        # Where nothing is known of the champion, there is nothing to compare with.
+        if champion in family.estimates or any(run.known for run in family.runs_of(champion))
         if (runs := [run for run in family.runs_of(challenger) if run.known])
     ]
-    if sum(len(runs) for _, runs in trial) < max(1, thresholds.promote_pairs):
+    if sum(len(runs) for _, runs in trial) < max(2, thresholds.promote_pairs):
         return None
     pairs = {family.name: _pairs(family, runs, champion, simulated) for family, runs in trial}
     every = [gain for gains in pairs.values() for gain in gains]

@@ -30,7 +30,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
 def test_what_can_be_is_taken_and_the_rest_has_its_default(data: st.DataObject) -> None:
     numbers = st.one_of(st.integers(0, 10**6), st.floats(0, 1e300))
     values = {
-        name: data.draw(st.integers(0, 10**6) if name in COUNTS else numbers)
+        name: data.draw(st.integers(2, 10**6) if name in COUNTS else numbers)
         for name in data.draw(st.lists(st.sampled_from(NAMES), unique=True))
     }
     assert asdict(Thresholds.of(values)) == {**asdict(Thresholds()), **values}
@@ -47,8 +47,15 @@ def test_what_cannot_be_is_one_clear_error(name: str, value: object) -> None:
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_half_a_run_is_none(name: str) -> None:
-    with pytest.raises(ValueError, match="expected a whole number, 0 or more"):
+    with pytest.raises(ValueError, match=r"expected a whole number, [12] or more"):
         Thresholds.of({name: 2.5})
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_none_at_all_is_too_few(name: str) -> None:
+    """Without runs to compare nothing could be judged, and merging one model is none."""
+    with pytest.raises(ValueError, match=f"threshold '{name}' is 0; expected a whole number, "):
+        Thresholds.of({name: 0})
 
 
 def test_an_unknown_name_is_told_with_those_that_are_known() -> None:

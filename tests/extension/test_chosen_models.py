@@ -285,8 +285,9 @@ async def test_modes_and_policies_are_switched_around_a_choice(c, s, a, b, tmp_p
         assert (plugin.manages, choice(plugin)) == (True, None)
         assert_in_step(plugin)
         await handle.set_policy("specialised")
-        assert (plugin.manages, choice(plugin)) == (False, BASELINE)
-        assert_nothing_parked(s)
+        # If all chunks are there by now, what is left to be computed are sums.
+        assert choice(plugin) in (BASELINE, GENERALIST)
+        assert plugin.manages == (choice(plugin) != BASELINE)
         await handle.set_policy("learned")
         await handle.set_mode("observe")
         assert choice(plugin) is None

@@ -108,10 +108,16 @@ def test_a_catalogue_counts_from_the_next_choice_on() -> None:
     serving.arrives(*numbered("blocks", 20))
     serving.take(catalogue(1, BLOCKS))
     assert serving.choice is None
-    assert not serving.arrives(*numbered("blocks", 20, 25), begun=True)
-    assert serving.arrives(*numbered("blocks", 25, 40), begun=True)
+    # The first one, for what is there already.
+    assert serving.arrives(begun=True)
     assert serving.model == SPECIALIST
-    assert_served(serving.told, SPECIALIST)
+    serving.take(catalogue(2, family("blocks", GENERALIST)))
+    assert not serving.arrives(*numbered("blocks", 20, 60), begun=True)
+    assert serving.model == SPECIALIST
+    serving.begin_run()
+    assert serving.arrives(*numbered("blocks", 20))
+    assert serving.model == GENERALIST
+    assert_served(serving.told, SPECIALIST, GENERALIST)
 
 
 def test_each_run_is_chosen_for_anew_and_the_choice_stays_until_then() -> None:

@@ -220,6 +220,34 @@ def test_what_nobody_has_foreseen_is_a_run_thrown_away(
     assert trainer.collected[0].rejected == "ZeroDivisionError: odd"
 
 
+def test_an_error_of_many_lines_is_a_run_thrown_away_too(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("first\nsecond " + "x" * 10_000)
+
+    monkeypatch.setattr("dask_mlsched.learning.collected_run.calibrate", broken)
+    (path,) = leave(trainer.folder, run_bytes())
+    trainer.look()
+    assert not path.exists()
+    assert "\n" not in trainer.runs[0].why
+    assert trainer.runs[0].why.startswith("RuntimeError: first")
+
+
+def test_what_went_wrong_while_opening_does_not_lock_it_out(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dask_mlsched.learning.online.Lifelong", full)
+        with pytest.raises(OSError, match="No space left"):
+            trainer.look()
+    trainer.look()
+    assert len(trainer.catalogues) == 1
+
+
 def test_the_same_run_again_is_not_added_again(trainer: Trainer) -> None:
     leave(trainer.folder, run_bytes())
     trainer.look()

@@ -327,9 +327,11 @@ def test_a_generalist_is_on_trial_and_then_rejected_or_promoted(
     names = two_of_their_own(made)
     own = [aliases(made)[family_alias(name)] for name in names]
 
+    networks = iter(ONES[5:7])
+
     def generalise(*_: Any, **__: Any) -> Merge:
         figures = {"overall": 0.9, "challenger": 0.7}
-        return Merge(ONES[5], "the mean of weights", (names[0],), {}, None, figures)
+        return Merge(next(networks), "the mean of weights", (names[0],), {}, None, figures)
 
     monkeypatch.setattr(merging, "generalise", generalise)
     outcome = made.generalise(NO_TIME)
@@ -649,3 +651,21 @@ def test_after_the_way_back_a_recorded_run_is_decided_as_before_instruction_for_
 
 def test_thresholds_are_those_it_was_given(tmp_path: Path) -> None:
     assert operations(tmp_path, Thresholds(merge_loss=0.5)).thresholds.merge_loss == 0.5
+
+
+def test_what_has_the_weights_of_a_version_is_that_version(tmp_path: Path) -> None:
+    """A recorded run tells which network decided: two versions of one could not be told apart."""
+    made = operations(tmp_path, ship=tiny_ship)
+    names = two_of_their_own(made)
+    (one, other) = (made.families[name] for name in names)
+    ref = made.own(one)
+    assert ref is not None
+    before = made.library.versions(other.name)
+    outcome = made.challenge(
+        made.network(ref), made_by="merge", reason="as good", parents=[FIRST], figures={}
+    )
+    assert outcome.model == made.challenger == ref
+    assert made.library.versions(other.name) == before
+    assert not made.shares(ref)
+    made.library.move({family_alias(other.name): ref}, "shared by hand")
+    assert made.shares(ref)

@@ -44,8 +44,8 @@ def test_of_too_few_runs_nothing_is_said(count: int) -> None:
 
 
 def test_without_any_nothing_is_said_whatever_is_configured() -> None:
-    assert judged({"f": []}, thresholds=Thresholds(promote_pairs=0)) is None
-    assert judged({}, thresholds=Thresholds(promote_pairs=0)) is None
+    assert judged({"f": []}, thresholds=Thresholds(promote_pairs=1)) is None
+    assert judged({}, thresholds=Thresholds(promote_pairs=1)) is None
 
 
 def test_one_that_is_better_everywhere_takes_over() -> None:

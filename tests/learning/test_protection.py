@@ -88,8 +88,11 @@ def test_so_is_what_was_lost_together() -> None:
     assert told(thresholds, a_run(1.13)) == (
         "the last 1 runs lost 0.130 of one run's time to Dask alone; expected 0.125 at most"
     )
-    assert told(thresholds, *[a_run(1.0625)] * 2) is None
-    assert told(thresholds, *[a_run(1.0625)] * 3) is not None
+    # Of several runs, some loss is luck: 0.117 of two, 0.143 of three.
+    assert told(thresholds, *[a_run(1.12)] * 2) is None
+    assert told(thresholds, *[a_run(1.123)] * 2) is not None
+    assert told(thresholds, *[a_run(1.088)] * 3) is None
+    assert told(thresholds, *[a_run(1.09)] * 3) is not None
     # What was won counts against it, and what is longer ago than five runs does not.
     assert told(thresholds, a_run(0.5), a_run(1.4)) is None
     assert told(thresholds, a_run(0.5), *[a_run(1.0)] * 4, a_run(1.4)) is not None
@@ -166,9 +169,9 @@ def test_who_writes_that_it_was_sent_back_very_often_does_not_stop_the_process()
     assert family.runs_left == MOST_RUNS
 
 
-def test_with_no_runs_to_wait_it_is_served_again_after_one() -> None:
+def test_with_one_run_to_wait_it_is_served_again_after_it() -> None:
     family = Family("f")
-    send_back(family, "m", "slow", Thresholds(sent_back_runs=0))
+    send_back(family, "m", "slow", Thresholds(sent_back_runs=1))
     assert count_down(family)
 
 
