@@ -295,12 +295,12 @@ class Management(ModelRuns):
         else:
             self.networks.begin_run()
 
-    def _begin_anew(self) -> None:
+    def _begin_anew(self, *, same_run: bool = False) -> None:
         """End what is recorded, and go on with a new controller; what was counted still counts."""
         earlier = self.controller
         assert earlier is not None
         self._deactivate(release=False)
-        self._activate()
+        self._activate(same_run=same_run)
         assert self.controller is not None
         self.controller.count_on(earlier)
 

@@ -79,11 +79,13 @@ class ModelRuns:
     def _choose(self, tasks: Sequence[TaskState]) -> None:
         """Have a model chosen for tasks that arrive, where there is a reason to."""
         assert self.controller is not None
-        guard = self.controller.chooser.guard
-        if guard is not None and guard.off and self.networks.models is not None:
+        guard, models = self.controller.chooser.guard, self.networks.models
+        if guard is not None and guard.off and models is not None and models.choice is not None:
             return  # nobody would ask the model that is chosen before the next run
         managed = self.manages
         if self.networks.graph_arrived(tasks, begun=self.recording.begun > 0):
+            if guard is not None and guard.failures and self.manages and models is not None:
+                self._ask(models.policy)  # what another model failed in is not its fault
             self._obey(managed=managed)
 
     def catalogue_came(self) -> None:

@@ -281,7 +281,8 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
         if report.first or (self.controller is None and report.worker in self.reports.tiered):
             self.update_activity()
         if report.first and self.stores_differ():
-            self._begin_anew()
+            # The tasks are the same: what was chosen for them stays.
+            self._begin_anew(same_run=True)
         if report.first and self.translator is not None and self.watches:
             self.translator.limit_seen(report.worker, report.limit)
         if self.translator is not None and self.watches:

@@ -158,7 +158,9 @@ class Lifelong:
         if not struck and operations.is_there(champion):
             return None
         reason = f"bad runs of {', '.join(struck)}" if struck else "it cannot be loaded"
-        return operations.roll_back(reason) if operations.goes_back else None
+        if operations.goes_back:
+            return operations.roll_back(reason)
+        return None if struck else operations.begin_again(reason)
 
     def _note(self, event: str, reason: str, family: Family, model: str | None = None) -> None:
         self._library.note(event, what=model or "", why=reason, family=family.name)

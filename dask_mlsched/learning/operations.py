@@ -103,6 +103,20 @@ class Operations(ModelMaking):
         self.library.note(ROLLED_BACK, what=champion, why=reason, figures=told, parents=[target])
         return Outcome(ROLLED_BACK, reason, champion, None, told)
 
+    def begin_again(self, reason: str) -> Outcome:
+        """Let the model that ships serve, where no champion can be loaded any more.
+
+        Raises
+        ------
+        OSError, LibraryError
+            If the library cannot be read or written.
+        """
+        before = self.champion
+        ref = self.ship_again()
+        self.library.move({CHAMPION: ref}, f"the model that ships serves: {reason}")
+        self.library.note(ROLLED_BACK, what=before, why=reason, parents=[ref])
+        return Outcome(ROLLED_BACK, reason, before)
+
     @property
     def goes_back(self) -> bool:
         """Whether there is a champion to roll back to."""

@@ -12,6 +12,7 @@ from dask_mlsched.core.calibration import Calibration
 from dask_mlsched.core.model_choice import BASELINE
 from dask_mlsched.core.trace import NetworkServed, PolicySwitched, Step, Trace
 from dask_mlsched.learning.model_card import network_digest
+from dask_mlsched.learning.protection import FAILURES
 
 #: A model decided a run if it sent off this share of its tasks.
 MOST_OF_IT: Final = 0.8
@@ -47,8 +48,23 @@ def run_facts(
     return RunFacts(
         model=_model(trace, find),
         held_share=_held_seconds(trace) / room if room > 0 else 0.0,
-        failures=sum(decision.failure is not None for decision in trace.decisions()),
+        failures=_failures(trace),
     )
+
+
+def _failures(trace: Trace) -> int:
+    """Count the failures of a policy; enough of them to be off, if it was switched off for them."""
+    found = sum(decision.failure is not None for decision in trace.decisions())
+    policy = trace.header.policy
+    for entry in trace.entries:
+        if isinstance(entry, PolicySwitched):
+            policy = entry.policy
+        elif isinstance(entry, Step) and policy in _LEARNED:
+            for each in entry.instructions:
+                # It may have failed between decisions, or oftener than its settings allow.
+                if isinstance(each, ev.Run) and each.reason == "no policy":
+                    return max(found, FAILURES)
+    return found
 
 
 def _model(trace: Trace, find: Callable[[str], str | None]) -> str | None:

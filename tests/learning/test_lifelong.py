@@ -537,3 +537,16 @@ def test_where_the_champion_was_sent_back_the_one_before_stands_in(tmp_path: Pat
         arms = [arm.model for arm in family.arms]
         assert ref not in arms  # banned, or foretold to be slower
         assert (FIRST in arms) == (family.name == bad.name)
+
+
+def test_where_no_champion_can_be_loaded_the_model_that_ships_serves_again(tmp_path: Path) -> None:
+    life = lifelong(tmp_path, EAGER)
+    made = life.operations
+    (made.library.path / FIRST / "model.safetensors").write_bytes(b"nonsense")
+    assert life.catalogue(1).champion == BASELINE
+    outcome = life.work(some(1))
+    assert outcome is not None
+    assert (outcome.event, outcome.model) == (ROLLED_BACK, FIRST)
+    assert "cannot be loaded" in outcome.reason
+    assert made.champion == life.catalogue(2).champion == "generalist/v0002"
+    assert made.library.card(made.champion).made_by == "shipped"

@@ -18,6 +18,7 @@ from dask_mlsched.core.served import Served
 from dask_mlsched.core.trace import Entry, NetworkServed, PolicySwitched, Step, Trace
 from dask_mlsched.core.trace_codec import decode
 from dask_mlsched.learning.model_card import network_digest
+from dask_mlsched.learning.protection import FAILURES
 from dask_mlsched.learning.run_facts import RunFacts, run_facts
 from learning.recorded_runs import run_bytes
 
@@ -193,3 +194,14 @@ def test_failures_of_the_policy_are_counted() -> None:
         entries[place] = replace(step, decisions=(failed, *step.decisions[1:]))
     assert facts(with_entries(trace, entries), calibration).failures == 3
     assert facts(trace, calibration).failures == 0
+
+
+def test_a_policy_that_was_switched_off_has_failed_enough() -> None:
+    """It may have failed between decisions, where nothing is recorded, or may fail three times."""
+    trace, calibration = recording()
+    off = sent(0, 1.0)
+    (run,) = off.instructions
+    assert isinstance(run, ev.Run)
+    entries = [serves(FIRST), replace(off, instructions=(replace(run, reason="no policy"),))]
+    assert facts(with_entries(trace, entries), calibration).failures == FAILURES
+    assert facts(with_entries(trace, entries, "greedy"), calibration).failures == 0
