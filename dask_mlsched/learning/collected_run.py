@@ -41,8 +41,6 @@ class CollectedRun:
     """What became of a run."""
 
     labels: LiveLabels
-    #: What models are chosen and judged by; None if the run says nothing.
-    ended: EndedRun | None = None
     #: For the log.
     fields: dict[str, Any] = field(default_factory=dict)
 
@@ -53,9 +51,10 @@ def collect(
     name: str,
     network: Network,
     find: Callable[[str], str | None],
+    take_in: Callable[[EndedRun], None],
     go_on: Callable[[], None],
 ) -> CollectedRun:
-    """Add the decisions of a run to the buffer, and say what it came to.
+    """Say what a run came to, and then add its decisions to the buffer.
 
     Parameters
     ----------
@@ -65,6 +64,9 @@ def collect(
         Goes on after each action that is tried.
     find
         Returns the version that has a network of this digest; None if there is none.
+    take_in
+        Takes what models are chosen and judged by, before decisions are judged: that takes long,
+        and after a bad run the next one is to fare better. Not called if the run says nothing.
     go_on
         Called before each decision; raises BrokenPipeError if there is nobody to go on for.
 
@@ -72,6 +74,8 @@ def collect(
     ------
     OSError
         If the buffer cannot be written.
+    Exception
+        What `take_in` raises.
     """
     fields: dict[str, Any] = {"run": name}
     try:
@@ -80,20 +84,26 @@ def collect(
         dag = calibration.taken.dag
         digest = dag_digest(dag)
         fields |= {"program": f"{digest:016x}", "tasks": len(dag)}
-        labels = _judged(buffer, trace, calibration, digest, network, go_on)
         facts = run_facts(trace, calibration, find)
-        # A run that was half taken in before its process was killed has its decisions already.
-        found = labels.survey or survey(calibration, network)
-        ended = _ended(trace, calibration, f"{digest:016x}", facts, found.gate)
-    except (TraceError, SimulationError) as error:
-        return CollectedRun(LiveLabels(None, 0, str(error)), None, fields)
-    except OSError:
-        raise
+        gate = survey(calibration, network).gate
+        ended = _ended(trace, calibration, f"{digest:016x}", facts, gate)
+        fields |= {"error": round(gate.error, 4), "model": facts.model}
     except Exception as error:  # noqa: BLE001 - one odd run must not stop those behind it
-        return CollectedRun(LiveLabels(None, 0, f"{type(error).__name__}: {error}"), None, fields)
-    fields["error"] = round(found.gate.error, 4)
-    fields["model"] = facts.model
-    return CollectedRun(labels, ended, fields)
+        return _rejected(error, fields)
+    take_in(ended)
+    try:
+        labels = _judged(buffer, trace, calibration, digest, network, go_on)
+    except OSError:
+        raise  # of the buffer, or nobody listens any more
+    except Exception as error:  # noqa: BLE001 - as above
+        return _rejected(error, fields)
+    return CollectedRun(labels, fields)
+
+
+def _rejected(error: Exception, fields: dict[str, Any]) -> CollectedRun:
+    expected = isinstance(error, TraceError | SimulationError)
+    reason = str(error) if expected else f"{type(error).__name__}: {error}"
+    return CollectedRun(LiveLabels(None, 0, reason), fields)
 
 
 def _judged(

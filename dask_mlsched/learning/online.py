@@ -27,6 +27,7 @@ from dask_mlsched.core.training_message import LOOK, Collected, Happened, Look
 from dask_mlsched.learning.collected_run import collect
 from dask_mlsched.learning.decisions import Decisions
 from dask_mlsched.learning.default_model import default_network
+from dask_mlsched.learning.ended_run import EndedRun
 from dask_mlsched.learning.family import Family
 from dask_mlsched.learning.library import Library
 from dask_mlsched.learning.lifelong import Lifelong
@@ -39,6 +40,7 @@ from dask_mlsched.learning.training_folder import TrainingFolder
 #: Events of runs, in the library's log.
 COLLECTED_RUN: Final = "collected"
 REJECTED_RUN: Final = "rejected run"
+_OF_RUNS: Final = frozenset({COLLECTED_RUN, REJECTED_RUN})
 #: One that tells of an attempt at a generalist, after which decisions are counted from 0 again.
 ATTEMPT: Final = "generalist tried"
 FAILED_ATTEMPT: Final = "failed"
@@ -134,11 +136,14 @@ class Online:
                 self._failed(problem)
         return self._folder, self._life
 
-    def _tell_catalogue(self, folder: TrainingFolder, life: Lifelong) -> None:
+    def _tell_catalogue(
+        self, folder: TrainingFolder, life: Lifelong, *, anyway: bool = False
+    ) -> None:
         """Say what there is to choose from, if anything happened; somebody may have by command."""
-        events = folder.library.events()
-        last = events[-1].sequence if events else 0
-        if last != self._told_at:
+        # That a run was collected is told when it is taken in.
+        events = [e.sequence for e in folder.library.events() if e.kind not in _OF_RUNS]
+        last = max(events, default=0)
+        if anyway or last != self._told_at:
             self._tell_damaged(folder.library)
             self._catalogues += 1
             self._tell(life.catalogue(self._catalogues).frame())
@@ -163,20 +168,25 @@ class Online:
         except FileNotFoundError:
             return  # where there are too many, the scheduler takes the oldest ones away
         library = folder.library
+        families: list[str] = []
+
+        def take_in(ended: EndedRun) -> None:
+            family = life.ran(ended)
+            families.extend([] if family is None else [family.name])
+            # Beliefs are others now, whatever else has happened.
+            self._tell_catalogue(folder, life, anyway=True)
+
         run = collect(
-            folder.buffer, data, path.name, self._rollout(life), library.find, self._go_on
+            folder.buffer, data, path.name, self._rollout(life), library.find, take_in, self._go_on
         )
         found = run.labels
         self._new += found.added
-        family = None if run.ended is None else life.ran(run.ended)
-        fields = {**run.fields, "family": None if family is None else family.name}
+        fields = {**run.fields, "family": families[0] if families else None}
         if found.rejected is None:
             library.note(COLLECTED_RUN, decisions=found.added, **fields)
         else:
             library.note(REJECTED_RUN, why=one_line(found.rejected), **fields)
         path.unlink(missing_ok=True)
-        # First what it means: whoever waits for the run to be taken in may go on with the next.
-        self._tell_catalogue(folder, life)
         self._tell(Collected(found.added, found.rejected, len(folder.buffer)).frame())
 
     def _rollout(self, life: Lifelong) -> Network:

@@ -281,6 +281,30 @@ def test_when_nobody_listens_any_more_it_ends_and_the_run_waits(tmp_path: Path) 
 # What there is to choose from
 
 
+def test_what_a_run_means_is_told_before_its_decisions_are_judged(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judging takes long, and the next run may begin meanwhile."""
+
+    def judged(*_: Any, **__: Any) -> Any:
+        (family,) = trainer.catalogues[-1].families
+        (known,) = trainer.families
+        assert (known.name, len(known.runs)) == (family.name, 1)
+        raise BrokenPipeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dask_mlsched.learning.collected_run.add_run", judged)
+        (path,) = leave(trainer.folder, run_bytes())
+        with pytest.raises(BrokenPipeError):
+            trainer.look()
+    # It waits to be judged, and is not taken in twice.
+    assert path.exists()
+    trainer.look()
+    assert trainer.collected[0].added > 10
+    (family,) = trainer.families
+    assert len(family.runs) == 1
+
+
 def test_the_model_that_ships_is_told_of_first_and_once(trainer: Trainer) -> None:
     trainer.look()
     trainer.look()
