@@ -11,8 +11,7 @@ from dask_mlsched.core.network import Network
 from dask_mlsched.learning import beliefs
 from dask_mlsched.learning.family import Family
 from dask_mlsched.learning.models_in_use import ModelsInUse
-from dask_mlsched.learning.processes import Processes
-from dask_mlsched.learning.verdict import judge
+from dask_mlsched.learning.verdict import judge_here
 
 #: The makespan over Dask's of the model that ships, on DAGs that its training has not seen.
 SHIPPED_MAKESPAN: Final = 0.661
@@ -61,10 +60,9 @@ class CatalogueMaker:
         instances = (*some.searched, *some.judged)
         if not missing or not instances:
             return models
-        with Processes(instances) as processes:
-            for ref in missing:
-                verdict = judge(processes, self._operations.network(ref))
-                family.estimates[ref] = -math.log(verdict.makespan)
+        for ref in missing:
+            verdict = judge_here(instances, self._operations.network(ref))
+            family.estimates[ref] = -math.log(verdict.makespan)
         return models
 
     def make(self, number: int) -> Catalogue:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 
 from dask_mlsched.core.calibration import Calibration, calibrate
 from dask_mlsched.core.dag import Dag
-from dask_mlsched.core.judgement import Gate, survey
+from dask_mlsched.core.judgement import Gate, Survey, survey
 from dask_mlsched.core.machine import SimulationError
 from dask_mlsched.core.network import Network
-from dask_mlsched.core.simulator import simulate
 from dask_mlsched.core.trace import Trace, TraceError
 from dask_mlsched.core.trace_codec import decode
 from dask_mlsched.learning.dag_digest import dag_digest
 from dask_mlsched.learning.ended_run import EndedRun
 from dask_mlsched.learning.family_suite import recorded_instance
 from dask_mlsched.learning.fingerprint import fingerprint
-from dask_mlsched.learning.instance import Instance, InstanceError
+from dask_mlsched.learning.instance import Instance, InstanceError, dask_alone
 from dask_mlsched.learning.live_labels import Judging, LiveLabels, add_run
 from dask_mlsched.learning.replay import ReplayBuffer
 from dask_mlsched.learning.run_facts import RunFacts, run_facts
@@ -85,14 +84,14 @@ def collect(
         digest = dag_digest(dag)
         fields |= {"program": f"{digest:016x}", "tasks": len(dag)}
         facts = run_facts(trace, calibration, find)
-        gate = survey(calibration, network).gate
-        ended = _ended(trace, calibration, f"{digest:016x}", facts, gate)
-        fields |= {"error": round(gate.error, 4), "model": facts.model}
+        surveyed = survey(calibration, network)
+        ended = _ended(trace, calibration, f"{digest:016x}", facts, surveyed.gate)
+        fields |= {"error": round(surveyed.gate.error, 4), "model": facts.model}
     except Exception as error:  # noqa: BLE001 - one odd run must not stop those behind it
         return _rejected(error, fields)
     take_in(ended)
     try:
-        labels = _judged(buffer, trace, calibration, digest, network, go_on)
+        labels = _judged(buffer, trace, calibration, surveyed, digest, network, go_on)
     except OSError:
         raise  # of the buffer, or nobody listens any more
     except Exception as error:  # noqa: BLE001 - as above
@@ -110,6 +109,7 @@ def _judged(
     buffer: ReplayBuffer,
     trace: Trace,
     calibration: Calibration,
+    surveyed: Survey,
     digest: int,
     network: Network,
     go_on: Callable[[], None],
@@ -123,6 +123,7 @@ def _judged(
         calibration,
         Judging(network, decisions),
         family=digest,
+        surveyed=surveyed,
         on_decision=lambda _: go_on(),
     )
 
@@ -139,14 +140,8 @@ def _ended(
     stock, moved, instance = 0.0, 0, None
     # Compiled runs have no Dask that decides alone: of such a run, the simulator's word counts.
     if gate.simulated > 0 and (gate.foretold if calibration.stock else gate.passed):
-        simulated = simulate(
-            dag,
-            replace(calibration.machine, overlap=False),
-            None,
-            order=np.arange(len(dag)),
-            settings=calibration.settings,
-            stock=True,
-        )
+        order = np.arange(len(dag))
+        simulated = dask_alone(dag, order, calibration.machine, calibration.settings)
         # What the simulation is off for the run as it was, it is off for Dask alone, too.
         stock = simulated.makespan * gate.live / gate.simulated
         moved = simulated.bytes_loaded + simulated.bytes_evicted

@@ -23,7 +23,7 @@ from dask_mlsched.learning.search import SearchSettings
 from dask_mlsched.learning.starts import best_start
 from dask_mlsched.learning.statistics import mean_interval
 from dask_mlsched.learning.variants import Variants
-from dask_mlsched.learning.verdict import judge
+from dask_mlsched.learning.verdict import judge_here
 
 Kind: TypeAlias = Literal["split", "update"]
 
@@ -85,11 +85,10 @@ def attempt(
         nothing = "nothing better was found on what was searched with"
         return FamilyAttempt(kind, None, None, nothing, {})
     made_by: MadeBy = "search" if made is None else made.made_by
-    with Processes(variants.judged) as processes:
-        before, after = (
-            [each.makespan for each in judge(processes, each).outcomes]
-            for each in (serving, network)
-        )
+    before, after = (
+        [outcome.makespan for outcome in judge_here(variants.judged, each).outcomes]
+        for each in (serving, network)
+    )
     figures = _figures(before, after)
     return FamilyAttempt(kind, network, made_by, _objection(kind, figures, thresholds), figures)
 

@@ -20,8 +20,7 @@ from typing import Final
 
 from dask_mlsched.core.network import Network
 from dask_mlsched.learning.instance import Instance
-from dask_mlsched.learning.processes import Processes
-from dask_mlsched.learning.verdict import Verdict, by_family, judge
+from dask_mlsched.learning.verdict import Verdict, by_family, judge_here
 
 #: Shares of the makespan: so much has to be won overall; a family may lose so much for certain,
 #: and so much by its mean, whatever the scatter.
@@ -93,8 +92,7 @@ class Comparison:
 
 def judged(suite: Suite, network: Network) -> Verdict:
     """Run a network on all instances of a suite; there is one at least."""
-    with Processes(suite.instances) as processes:
-        return judge(processes, network)
+    return judge_here(suite.instances, network)
 
 
 def compare(suite: Suite, before: Verdict, challenger: Network, loss: float = LOSS) -> Comparison:

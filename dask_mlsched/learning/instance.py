@@ -112,9 +112,7 @@ class Instance:
             If a task does not fit.
         """
         order = np.arange(len(dag))
-        # What Dask sends itself brings no hints, so nothing is loaded ahead for it.
-        alone = replace(machine, overlap=False)
-        stock = simulate(dag, alone, None, order=order, settings=settings, stock=True)
+        stock = dask_alone(dag, order, machine, settings)
         moved = stock.bytes_loaded + stock.bytes_evicted
         least = bounds(
             dag, machine.limit, machine.costs, workers=machine.workers, threads=machine.threads
@@ -180,6 +178,20 @@ def cost_of(ratio: float) -> float:
     """Return the logarithm of a makespan's ratio, three times as much where it is a loss."""
     log = math.log(ratio)
     return log + LOSS_WEIGHT * max(0.0, log)
+
+
+def dask_alone(dag: Dag, order: Integers, machine: Machine, settings: Settings) -> SimulatedRun:
+    """Simulate Dask alone, on a machine that may be able to do more.
+
+    What Dask sends itself brings no hints, so nothing is loaded ahead for it.
+
+    Raises
+    ------
+    dask_mlsched.core.machine.SimulationError
+        If a task does not fit.
+    """
+    alone = replace(machine, overlap=False)
+    return simulate(dag, alone, None, order=order, settings=settings, stock=True)
 
 
 def _alone(

@@ -10,7 +10,7 @@ files: a process that is killed is followed by one that goes on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from dask_mlsched.core.model_choice import BASELINE, Catalogue
@@ -23,7 +23,6 @@ from dask_mlsched.learning.families import Families
 from dask_mlsched.learning.family import Family, Run
 from dask_mlsched.learning.generality import BestKnown
 from dask_mlsched.learning.library import Library
-from dask_mlsched.learning.model_ref import CHAMPION, PREVIOUS
 from dask_mlsched.learning.operations import Operations
 from dask_mlsched.learning.outcome import Effort, Outcome
 from dask_mlsched.learning.shipped import Shipped
@@ -227,7 +226,7 @@ class Lifelong:
 
     def _fewer(self, effort: Callable[[], Effort]) -> Outcome | None:
         """Make a generalist of models that are new, or one model of the two that are nearest."""
-        models = self._own_models()
+        models = self._all_own_models()
         if (
             self.operations.challenger is None
             and len(models - self._generalised) >= self.thresholds.merge_after
@@ -237,7 +236,7 @@ class Lifelong:
             return None
         self._looked_at = models
         names = self.operations.closest()
-        if names is None or (pair := self._own_models(names)) in self._merged:
+        if names is None or (pair := self.operations.own_models(names)) in self._merged:
             return None
         self._merged.add(pair)
         return self.operations.merge(names, effort(), seed=len(self._merged))
@@ -257,20 +256,17 @@ class Lifelong:
         return outcome
 
     def _generalise(self, effort: Effort, decisions: Decisions | None) -> Outcome:
-        self._generalised = self._own_models()
+        self._generalised = self._all_own_models()
         seed = len(self._library.events())  # another one each time
         return self.operations.generalise(effort, decisions=decisions, seed=seed)
 
-    def _own_models(self, names: Iterable[str] | None = None) -> frozenset[str]:
-        """Return the models of some families, or of all."""
-        some = self.families if names is None else (self.families[name] for name in names)
-        return frozenset(ref for each in some if (ref := self.operations.own(each)) is not None)
+    def _all_own_models(self) -> frozenset[str]:
+        return self.operations.own_models(each.name for each in self.families)
 
     def _fallen_back(self) -> Outcome | None:
         """Roll the champion back, if it serves families worse than the one before did."""
-        aliases = self._library.aliases()
-        champion, previous = aliases[CHAMPION], aliases.get(PREVIOUS)
-        if previous is None or BASELINE in (champion, previous):
+        champion, previous = self.operations.champion, self.operations.previous
+        if previous is None or champion == BASELINE:
             return None
         if not (self.operations.is_there(champion) and self.operations.is_there(previous)):
             return None

@@ -60,6 +60,7 @@ def add_run(
     *,
     family: int = 0,
     source: Source = "live",
+    surveyed: Survey | None = None,
     on_decision: OnDecision | None = None,
 ) -> LiveLabels:
     """Judge decisions of a recorded run, and add them with their costs to a buffer.
@@ -76,6 +77,8 @@ def add_run(
         How its decisions are judged.
     family, source
         For the records.
+    surveyed
+        What `survey` found with the network of `judging`; found here by default.
     on_decision
         Is told how far it is.
 
@@ -88,7 +91,7 @@ def add_run(
     if buffer.holds_run(run):
         return LiveLabels(None, 0, "it is in the buffer already")
     try:
-        found = survey(calibration, judging.network)
+        found = surveyed or survey(calibration, judging.network)
     except SimulationError as error:
         return LiveLabels(None, 0, str(error))
     median = median_task_seconds(calibration.taken.dag)

@@ -10,9 +10,10 @@ slower than their own models.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import geometric_mean
+from statistics import fmean, geometric_mean
 from typing import Final
 
 import numpy as np
@@ -24,11 +25,10 @@ from dask_mlsched.learning.decisions import Decisions
 from dask_mlsched.learning.distilling import Lesson, distil
 from dask_mlsched.learning.gate import Comparison, Suite, compare, judged
 from dask_mlsched.learning.instance import Instance
-from dask_mlsched.learning.processes import Processes
 from dask_mlsched.learning.search import SearchSettings
 from dask_mlsched.learning.shipped import Shipped
 from dask_mlsched.learning.variants import Variants
-from dask_mlsched.learning.verdict import judge
+from dask_mlsched.learning.verdict import judge_here
 
 #: The search is over many DAGs at once, and begins well.
 SEARCH: Final = SearchSettings(population=14, elites=5, sigma=0.25)
@@ -77,7 +77,7 @@ def merge(
         How long it has taken so far, and may take, on any clock.
     """
     network, made_by = _made(parents, champion, (), None, seed, elapsed, seconds)
-    ratios = {parent.family: ratio_of(parent, network) for parent in parents}
+    ratios = _ratios(parents, network)
     worst = max(ratios, key=lambda family: ratios[family])
     objection = None
     if ratios[worst] > 1 + thresholds.merge_loss:
@@ -85,8 +85,7 @@ def merge(
             f"{ratios[worst]:.4f} of the makespan of {worst}'s own model; "
             f"expected {1 + thresholds.merge_loss} at most"
         )
-    figures = {f"ratio of {family}": round(ratio, 5) for family, ratio in ratios.items()}
-    return Merge(network, made_by, tuple(ratios), ratios, objection, figures)
+    return Merge(network, made_by, tuple(ratios), ratios, objection, _told(ratios))
 
 
 def generalise(
@@ -144,13 +143,21 @@ def _as_generalist(
     compared: Comparison,
     thresholds: Thresholds,
 ) -> Merge:
-    ratios = {parent.family: ratio_of(parent, network) for parent in parents}
+    ratios = _ratios(parents, network)
     families = tuple(
         family for family, ratio in ratios.items() if ratio <= 1 + thresholds.merge_loss
     )
     figures = {name: round(each, 5) for name, each in compared.figures.items()}
-    figures |= {f"ratio of {family}": round(ratio, 5) for family, ratio in ratios.items()}
-    return Merge(network, made_by, families, ratios, compared.objection, figures)
+    return Merge(network, made_by, families, ratios, compared.objection, figures | _told(ratios))
+
+
+def _ratios(parents: Sequence[Parent], network: Network) -> dict[str, float]:
+    return {parent.family: ratio_of(parent, network) for parent in parents}
+
+
+def _told(ratios: Mapping[str, float]) -> dict[str, float]:
+    """Return ratios as figures of a card."""
+    return {f"ratio of {family}": round(ratio, 5) for family, ratio in ratios.items()}
 
 
 def _made(
@@ -206,8 +213,7 @@ def _usual(
         (champion, shipped),
     ):
         if instances:
-            with Processes(instances) as processes:
-                found += [each.makespan for each in judge(processes, network).outcomes]
+            found += [each.makespan for each in judge_here(instances, network).outcomes]
     return found
 
 
@@ -215,28 +221,20 @@ def _best(
     proposals: Mapping[str, Network], searched: Suite, usual: Sequence[float]
 ) -> tuple[Network, str]:
     """Return the proposal that is best on what is searched on, and its name."""
-    with Processes(searched.instances) as processes:
-        costs = {
-            name: float(
-                np.mean(
-                    [
-                        np.log(each.makespan / before)
-                        for each, before in zip(
-                            judge(processes, network).outcomes, usual, strict=True
-                        )
-                    ]
-                )
-            )
-            for name, network in proposals.items()
-        }
+    costs = {
+        name: fmean(
+            math.log(each.makespan / before)
+            for each, before in zip(judged(searched, network).outcomes, usual, strict=True)
+        )
+        for name, network in proposals.items()
+    }
     name = min(costs, key=lambda each: costs[each])
     return proposals[name], name
 
 
 def ratio_of(parent: Parent, network: Network) -> float:
     """Return the makespan of a network over that of a family's own model, on what is judged on."""
-    with Processes(parent.variants.judged) as processes:
-        before, after = (judge(processes, each) for each in (parent.network, network))
+    before, after = (judge_here(parent.variants.judged, each) for each in (parent.network, network))
     return geometric_mean(
         new.makespan / old.makespan
         for old, new in zip(before.outcomes, after.outcomes, strict=True)

@@ -111,7 +111,7 @@ class ModelMaking(ModelsInUse):
             of their own, or one has no runs to judge by.
         """
         parents = self._parents(names)
-        refs = sorted({str(self.own(self.families[name])) for name in names} - {"None"})
+        refs = sorted(self.own_models(names))
         if len(refs) < LEAST_MERGED:
             msg = (
                 f"families {', '.join(names)} have {len(refs)} models of their own; expected "
@@ -129,7 +129,7 @@ class ModelMaking(ModelsInUse):
         if found.objection is not None:
             reason = f"merge of {', '.join(names)}: {found.objection}"
             return self.refuse(reason, found.figures, refs)
-        if refs != sorted({str(self.own(self.families[name])) for name in names} - {"None"}):
+        if refs != sorted(self.own_models(names)):
             reason = f"merge of {', '.join(names)}: what serves them has changed meanwhile"
             return self.refuse(reason, found.figures, refs)
         reason = f"serves {', '.join(names)} within {self.thresholds.merge_loss:.0%} of their own"

@@ -7,7 +7,7 @@ The aliases are `champion`, the generalist that serves; `challenger`, one that i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from dask_mlsched.core.model_choice import BASELINE
@@ -110,6 +110,11 @@ class ModelsInUse:
         """
         ref = self.library.aliases().get(family_alias(family.name))
         return ref if ref is not None and self.is_there(ref) else None
+
+    def own_models(self, names: Iterable[str]) -> frozenset[str]:
+        """Return the models that are some families' own."""
+        found = (self.own(self.families[name]) for name in names)
+        return frozenset(ref for ref in found if ref is not None)
 
     def shares(self, ref: str) -> bool:
         """Tell whether several families have a version as their own."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -24,7 +24,7 @@ from dask_mlsched.core.dag import Dag, Integers
 from dask_mlsched.core.graph_message import Arm, Objective
 from dask_mlsched.core.machine import Machine
 from dask_mlsched.core.network import Network
-from dask_mlsched.core.simulator import simulate
+from dask_mlsched.learning.instance import dask_alone
 from dask_mlsched.learning.search import CrossEntropy, SearchSettings
 
 #: With more tasks than this, Dask's order under our controller stands in for Dask alone: that
@@ -205,9 +205,7 @@ class _Trial:
         self.run("order", in_order, may_hold=False)
         nothing_moves = self._foretold["order"][1] == 0
         if len(dag) <= STOCK_TASKS:
-            # What Dask sends itself brings no hints, so nothing is loaded ahead for it.
-            alone = replace(machine, overlap=False)
-            stock = simulate(dag, alone, None, order=order, settings=settings, stock=True)
+            stock = dask_alone(dag, order, machine, settings)
             moved = stock.bytes_loaded + stock.bytes_evicted
             self._note("stock", (stock.makespan, moved), (in_order, False, None))
             nothing_moves = moved == 0

@@ -15,8 +15,7 @@ import numpy as np
 
 from dask_mlsched.core.dag import Dag
 from dask_mlsched.core.machine import Machine, SimulationError, needed_bytes
-from dask_mlsched.core.simulator import simulate
-from dask_mlsched.learning.instance import Instance
+from dask_mlsched.learning.instance import Instance, dask_alone
 
 #: Scatter of the times of tasks: the deviation of their logarithms.
 TIMES: Final = 0.1
@@ -62,9 +61,7 @@ def _varied(instance: Instance) -> Iterator[Instance]:
 
 
 def _alone(instance: Instance, dag: Dag, machine: Machine, number: int) -> Instance:
-    # What Dask sends itself brings no hints, so nothing is loaded ahead for it.
-    alone = replace(machine, overlap=False)
-    stock = simulate(dag, alone, None, order=instance.order, settings=instance.settings, stock=True)
+    stock = dask_alone(dag, instance.order, machine, instance.settings)
     moved = stock.bytes_loaded + stock.bytes_evicted
     if not stock.makespan > 0:
         msg = f"a variant of {instance.name} takes no time; expected tasks that take some"

@@ -66,6 +66,12 @@ def judge(
     return Verdict(tuple(processes.call(outcome, [(place, network, may_hold) for place in chosen])))
 
 
+def judge_here(instances: Sequence[Instance], network: Network | None) -> Verdict:
+    """Run a network on instances, at least one, in this process; None for Dask's order."""
+    with Processes(instances) as processes:
+        return judge(processes, network)
+
+
 def mean_costs(
     processes: Processes, networks: Sequence[Network], places: Sequence[int]
 ) -> list[float]:
