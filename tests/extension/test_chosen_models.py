@@ -16,13 +16,11 @@ from dask_mlsched.core import events as ev
 from dask_mlsched.core.calibration import calibrate
 from dask_mlsched.core.message_frame import Frame, encode
 from dask_mlsched.core.model_choice import BASELINE, CATALOGUE, Belief, Catalogue, KnownFamily
-from dask_mlsched.core.replay import verify
 from dask_mlsched.core.trace import NetworkServed, PolicySwitched, Trace
-from dask_mlsched.core.trace_codec import decode
 from dask_mlsched.core.training_message import HAPPENED, Happened
 from dask_mlsched.extension import model_serving, online_training, parking
 from dask_mlsched.extension.model_events import TOPIC
-from dask_mlsched.extension.policy_source import load_policy
+from ended_runs import over, saved
 from fake_chooser import GENERALIST, SPECIALIST, FakeChooser, catalogue, family, network_of_model
 from library_process import command, say
 from live_scheduler import (
@@ -63,17 +61,6 @@ async def tell(plugin: Any, folder: Path, told: Catalogue) -> None:
     say(folder / "said", told.frame())
     models = plugin.training.models
     await patiently(lambda: models.catalogue and models.catalogue.number == told.number)
-
-
-async def over(plugin: Any) -> None:
-    await until(lambda: plugin.recording.begun == 0)
-
-
-async def saved(handle: Any, folder: Path) -> Trace:
-    trace = decode((await handle.save_trace(folder / "saved")).read_bytes())
-    assert trace.complete
-    verify(trace, load_policy)
-    return trace
 
 
 def choice(plugin: Any) -> Any:

@@ -21,7 +21,6 @@ from dask_mlsched.config import ConfigError
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.calibration import calibrate
 from dask_mlsched.core.controller import Controller
-from dask_mlsched.core.replay import verify
 from dask_mlsched.core.taken import taken
 from dask_mlsched.core.trace import Trace
 from dask_mlsched.core.trace_codec import decode
@@ -29,9 +28,9 @@ from dask_mlsched.core.training_message import RUN_SUFFIX, RUNS
 from dask_mlsched.extension import episodes, online_training
 from dask_mlsched.extension.episodes import LEAST_TASKS
 from dask_mlsched.extension.online_training import OnlineTraining
-from dask_mlsched.extension.policy_source import load_policy
 from dask_mlsched.extension.recording import Ended
 from dask_mlsched.extension.spool import Spool
+from ended_runs import over, saved
 from learning_process import command
 from live_scheduler import (
     cluster_test,
@@ -68,18 +67,6 @@ def told(plugin: Any) -> dict[str, Any]:
     assert plugin.training is not None
     snapshot: dict[str, Any] = plugin.training.snapshot()
     return snapshot
-
-
-async def over(plugin: Any) -> None:
-    """Wait until the run is over."""
-    await until(lambda: plugin.recording.begun == 0)
-
-
-async def saved(handle: Any, folder: Path) -> Trace:
-    trace = decode((await handle.save_trace(folder / "saved")).read_bytes())
-    assert trace.complete
-    verify(trace, load_policy)
-    return trace
 
 
 def began(trace: Trace) -> int:
