@@ -45,6 +45,8 @@ _KEYS = {
     "check_interval": "check-interval",
     "snapshot_interval": "snapshot-interval",
     "explain_length": "explain-length",
+    "dashboard": "dashboard.enabled",
+    "dashboard_interval": "dashboard.interval",
     "trace": "trace",
     "trace_directory": "trace-directory",
     "trace_limit": "trace-limit",
@@ -98,6 +100,8 @@ class Config:
     check_interval: float
     snapshot_interval: float
     explain_length: int
+    dashboard: bool
+    dashboard_interval: float
     trace: TraceMode
     trace_directory: str | None
     trace_limit: int

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, OrderedDict
-from typing import TYPE_CHECKING
+from collections import Counter, OrderedDict, deque
+from typing import TYPE_CHECKING, Final
 
 from dask.typing import Key
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from distributed.scheduler import Scheduler, TaskState
 
 logger = logging.getLogger("dask_mlsched")
+
+#: Holds that are kept, for people.
+_HOLDS: Final = 200
 
 
 class Dispatcher:
@@ -35,6 +38,8 @@ class Dispatcher:
 
     #: key -> how it was last decided, for which worker, and by which model, the newest last.
     decided: OrderedDict[Key, tuple[ev.Run, str, str | None]]
+    #: The last holds, the newest last, and for which worker each was.
+    held: deque[tuple[ev.Hold, str]]
     #: Tasks left to Dask, by reason.
     unmanaged: Counter[str]
 
@@ -44,6 +49,7 @@ class Dispatcher:
         self._load_ahead = load_ahead
         self._warned: set[str] = set()
         self.decided = OrderedDict()
+        self.held = deque(maxlen=_HOLDS)
         self.unmanaged = Counter()
 
     def decide(
@@ -61,7 +67,9 @@ class Dispatcher:
         if runs:
             self._dispatch(runs, controller, translator, model)
         self._warn(controller)
-        return [each for each in instructions if isinstance(each, ev.Hold)]
+        holds = [each for each in instructions if isinstance(each, ev.Hold)]
+        self.held += [(hold, translator.workers.key(hold.worker)) for hold in holds]
+        return holds
 
     def _dispatch(
         self,

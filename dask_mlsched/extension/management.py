@@ -23,6 +23,7 @@ from dask_mlsched.extension import parking
 from dask_mlsched.extension.dispatcher import stimulus
 from dask_mlsched.extension.episodes import MOST_LEFT
 from dask_mlsched.extension.model_runs import ModelRuns
+from dask_mlsched.extension.observation import Observation
 from dask_mlsched.extension.parking import Unmanaged
 from dask_mlsched.extension.policy_source import load_policy
 from dask_mlsched.extension.reports import Reports
@@ -48,6 +49,8 @@ class Management(ModelRuns):
 
     #: Set by `start`; so are `scheduler`, `dispatcher`, `recording` and `networks`.
     config: Config
+    #: What the dashboard reads; None if there is to be none.
+    observation: Observation | None
     #: What watches the scheduler and decides; None while the plugin is off or has nothing to do.
     controller: Controller | None
     translator: Translator | None
@@ -60,6 +63,7 @@ class Management(ModelRuns):
     last_error: str | None
 
     def __init__(self) -> None:
+        self.observation = None
         self.controller = None
         self.translator = None
         self.mode = "off"
@@ -159,6 +163,8 @@ class Management(ModelRuns):
         self.controller = self.recording.begin(
             policy, settings, policy_name=self.policy_name, mode=self.mode
         )
+        if self.observation is not None:
+            self.observation.follow(self.controller)
         if self.networks.left_to_dask:
             self._ask(policy)
         self.translator = Translator(self.scheduler, self.controller)
@@ -180,6 +186,8 @@ class Management(ModelRuns):
         """End to watch; what ran until now is learned from, if that is wanted and `learn`."""
         if self.controller is not None:
             self._note_failures(self.controller)
+            if self.observation is not None and learn:
+                self.observation.leave(self)
         self.controller = None
         self.translator = None
         ended = self.recording.end()
@@ -262,6 +270,8 @@ class Management(ModelRuns):
             # The timeout runs from now on, not from when the tasks were parked.
             parking.keep_alive(self.scheduler)
         self._had_running = running
+        if self.observation is not None:
+            self.observation.look(self)
         if self.specialising is not None and self.watches and self.manages:
             self._guarded("specialise", self._look, self.specialising)
         if self.training is not None and self.watches:

@@ -92,7 +92,7 @@ class Recording:
         self.end()
         if not self.wanted:
             return Controller(policy, settings, time.perf_counter)
-        header = Header(_version(), time.time(), policy_name, mode, settings)
+        header = Header(package_version(), time.time(), policy_name, mode, settings)
         try:
             store = self._new_store()
         except OSError as error:
@@ -204,7 +204,8 @@ class Recording:
             logger.error("mlsched: recording failed: %s; the run goes on", problem)
 
 
-def _version() -> str:
+def package_version() -> str:
+    """Return the version of this package as it is installed."""
     try:
         return importlib.metadata.version("dask-mlsched")
     except importlib.metadata.PackageNotFoundError:  # run from its sources

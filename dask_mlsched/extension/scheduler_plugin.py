@@ -29,8 +29,10 @@ from tornado.ioloop import PeriodicCallback
 
 from dask_mlsched.config import Config, check_overrides
 from dask_mlsched.extension import dask_versions, parking, remote, status
+from dask_mlsched.extension.dashboard.pages import Pages
 from dask_mlsched.extension.dispatcher import Dispatcher
 from dask_mlsched.extension.management import Management
+from dask_mlsched.extension.observation import Observation
 from dask_mlsched.extension.policy_source import load_policy, prepare
 from dask_mlsched.extension.recording import Recording
 from dask_mlsched.extension.reports import TOPIC
@@ -71,6 +73,8 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
         super().__init__()
         self._overrides = overrides
         self.remote_handlers = {}
+        #: In the dashboard; None if there are to be none.
+        self.pages: Pages | None = None
         #: Runs from `start` to `stop`.
         self._check: PeriodicCallback | None = None
         #: Keeps the task of leaving alive until it is done.
@@ -119,6 +123,10 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
             self.networks.training.catalogue_came = self.catalogue_came
         self.mode = self.config.mode
         self.policy_name = self.config.policy
+        if self.config.dashboard:
+            self.observation = Observation(self.config.dashboard_interval)
+            self.pages = Pages(self)
+            self._guarded("dashboard", self.pages.add)
         remote.add_handlers(self)
         self._check = PeriodicCallback(self._periodic_check, self.config.check_interval * 1000)
         self._check.start()
@@ -168,6 +176,10 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
         self.networks.specialise(None)
         released = self._deactivate(release=release, at_once=True)
         self.networks.close()
+        if self.pages is not None and self.observation is not None:
+            self._guarded("dashboard", self.pages.remove)
+            self.observation.close()
+            self.observation = None
         return released
 
     async def uninstall(self) -> int:

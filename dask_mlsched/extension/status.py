@@ -40,9 +40,16 @@ def snapshot(plugin: MLSchedulerPlugin) -> dict[str, Any]:
         },
         "trace": plugin.recording.snapshot(),
         "specialising": None if plugin.specialising is None else plugin.specialising.snapshot(),
+        "dashboard": _dashboard(plugin),
         "training": None if plugin.training is None else plugin.training.snapshot(),
         **_decisions(controller),
     }
+
+
+def _dashboard(plugin: MLSchedulerPlugin) -> dict[str, Any] | None:
+    if plugin.observation is None or plugin.pages is None:
+        return None
+    return {"why_none": plugin.pages.why_none, **plugin.observation.snapshot()}
 
 
 def _decisions(controller: Controller | None) -> dict[str, Any]:
