@@ -255,3 +255,9 @@ def spill_compression() -> str | None:
     """Return how Dask compresses what it writes to disk; our stores do as it does."""
     compression: str | None = dask.config.get("distributed.worker.memory.spill-compression")
     return compression
+
+
+def scheduler_address() -> str | None:
+    """Return the address of the scheduler that clients connect to, if one is configured."""
+    address: str | None = dask.config.get("scheduler-address", None)
+    return address

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dask_mlsched.core.policies import Situation
+from dask_mlsched.core.events import Priority
+from dask_mlsched.core.policies import Candidate, Situation
 
 #: Choices that are kept, each of some ten to forty candidates.
 LENGTH: Final = 1_000
@@ -21,8 +23,8 @@ class PassedOver:
     last: float
     #: For which worker that was.
     worker: int
-    #: What was taken instead; None if the place was held.
-    instead: int | None
+    #: What was taken instead, with its priority as it was; None if the place was held.
+    instead: Candidate | None
     #: Bytes that the task missed there, and those that the other missed, or the task waited for.
     missing_bytes: int
     missing_bytes_instead: int
@@ -44,36 +46,48 @@ class RecentChoices:
         """Keep a choice: an index into the candidates; their number stands for HOLD."""
         self._choices.append((situation, choice))
 
-    def passed_over(self, task: int, since: float) -> PassedOver | None:
+    def passed_over(self, task: int, priority: Priority) -> PassedOver | None:
         """Tell how often a task stood among the candidates and was not taken; None if never.
 
         Parameters
         ----------
-        since
-            Looks at no choice before this: a number may have been another task's.
+        priority
+            Dask's, of the task: its number may have been another one's before.
         """
-        times = 0
-        newest: tuple[Situation, int] | None = None
-        for situation, choice in reversed(self._choices):
-            if situation.time < since:
+        return passed_over(self._choices, task, priority)
+
+
+def passed_over(
+    choices: Sequence[tuple[Situation, int]], task: int, priority: Priority
+) -> PassedOver | None:
+    """Look through choices, the newest last; see `RecentChoices.passed_over`."""
+    times = 0
+    newest: tuple[Situation, int, Candidate] | None = None
+    for situation, choice in reversed(choices):
+        for place, candidate in enumerate(situation.candidates):
+            if candidate.task == task and candidate.priority[: len(priority)] == priority:
+                if place != choice:
+                    times += 1
+                    newest = newest or (situation, choice, candidate)
                 break
-            places = [candidate.task for candidate in situation.candidates]
-            if task in places and (choice == len(places) or places[choice] != task):
-                times += 1
-                newest = newest or (situation, choice)
-        return None if newest is None else _passed_over(task, times, *newest)
+    return None if newest is None else _passed_over(times, *newest)
 
 
-def _passed_over(task: int, times: int, situation: Situation, choice: int) -> PassedOver:
-    candidates = situation.candidates
-    missing = next(each.missing_bytes for each in candidates if each.task == task)
-    if choice < len(candidates):
-        chosen = candidates[choice]
-        instead, missing_instead, held_for = chosen.task, chosen.missing_bytes, None
+def _passed_over(times: int, situation: Situation, choice: int, candidate: Candidate) -> PassedOver:
+    instead: Candidate | None = None
+    held_for: int | None = None
+    if choice < len(situation.candidates):
+        instead = situation.candidates[choice]
+        missing_instead = instead.missing_bytes
     else:
         assert situation.hold is not None
-        instead, missing_instead = None, situation.hold.missing_bytes
-        held_for = situation.hold.successor
+        missing_instead, held_for = situation.hold.missing_bytes, situation.hold.successor
     return PassedOver(
-        times, situation.time, situation.worker, instead, missing, missing_instead, held_for
+        times,
+        situation.time,
+        situation.worker,
+        instead,
+        candidate.missing_bytes,
+        missing_instead,
+        held_for,
     )

@@ -36,6 +36,8 @@ class LoggedRun:
     begun: int
     #: Whether there was more than could be kept.
     cut: bool
+    #: Seconds that a decision took, at the median; 0 if nobody measured that.
+    decision_seconds: float = 0.0
 
 
 class RunLog:

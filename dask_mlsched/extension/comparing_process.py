@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import IO, Any, Final
 
-from dask_mlsched.core.run_log import Entry, LoggedRun
+from dask_mlsched.core.run_log import LoggedRun
 from dask_mlsched.core.trace import Header, Step, Trace
 from dask_mlsched.extension.run_comparison import RunComparison, compare_run
 
@@ -72,7 +72,7 @@ class ComparingProcess:
     ) -> RunComparison:
         assert process.stdin is not None
         try:
-            _write(process.stdin, header, run.entries)
+            _write(process.stdin, header, run)
             answer, _ = process.communicate(timeout=TIMEOUT)
         except subprocess.TimeoutExpired:
             process.kill()
@@ -95,26 +95,26 @@ class ComparingProcess:
             process.kill()
 
 
-def _write(stream: IO[bytes], header: Header, entries: Sequence[Entry]) -> None:
-    pickle.dump(header, stream)
-    for start in range(0, len(entries), _PIECE):
-        pickle.dump(list(entries[start : start + _PIECE]), stream)
+def _write(stream: IO[bytes], header: Header, run: LoggedRun) -> None:
+    pickle.dump((header, run.decision_seconds), stream)
+    for start in range(0, len(run.entries), _PIECE):
+        pickle.dump(list(run.entries[start : start + _PIECE]), stream)
     pickle.dump(None, stream)
 
 
-def _read(stream: IO[bytes]) -> Trace:
-    header = pickle.load(stream)
+def _read(stream: IO[bytes]) -> tuple[Trace, float]:
+    header, decision_seconds = pickle.load(stream)
     steps: list[Step] = []
     while (piece := pickle.load(stream)) is not None:
         steps += [Step(event, tuple(instructions)) for event, instructions in piece]
-    return Trace(header, tuple(steps))
+    return Trace(header, tuple(steps)), decision_seconds
 
 
 def main() -> None:
     """Read a run, simulate it, and write what it came to."""
     os.nice(10)
     try:
-        answer: dict[str, Any] = asdict(compare_run(_read(sys.stdin.buffer)))
+        answer: dict[str, Any] = asdict(compare_run(*_read(sys.stdin.buffer)))
     except ValueError as error:  # as all errors of the simulation are
         answer = {"problem": str(error)}
     sys.stdout.write(json.dumps(answer))

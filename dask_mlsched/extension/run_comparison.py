@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final, Self
 
 import numpy as np
@@ -85,8 +85,13 @@ class RunComparison:
         return cls(rivals=rivals, **single)
 
 
-def compare_run(trace: Trace) -> RunComparison:
+def compare_run(trace: Trace, decision_seconds: float) -> RunComparison:
     """Simulate what ran under its own decisions, Dask alone and the rivals.
+
+    Parameters
+    ----------
+    decision_seconds
+        What one decision took, if the trace does not tell: each of ours takes as long.
 
     Raises
     ------
@@ -94,6 +99,10 @@ def compare_run(trace: Trace) -> RunComparison:
         If no task ended in it, or one does not fit.
     """
     calibration = calibrate(trace)
+    if not calibration.machine.costs.decision:
+        costs = replace(calibration.machine.costs, decision=decision_seconds)
+        machine = replace(calibration.machine, costs=costs)
+        calibration = replace(calibration, machine=machine)
     dag, machine, settings = calibration.taken.dag, calibration.machine, calibration.settings
     order = np.arange(len(dag))
     rng = random.Random(settings.seed)

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from dask_mlsched.core.run_log import LoggedRun, RunLog
@@ -134,6 +135,8 @@ class RunWatch:
             header = Header(
                 package_version(), time.time(), policy, plugin.mode, controller.settings
             )
+            took = controller.chooser.recent_seconds
+            ended = replace(ended, decision_seconds=median(took) if took else 0.0)
             self._waiting = self._number, header, ended
 
     async def _simulate(

@@ -28,7 +28,7 @@ from distributed.protocol.pickle import dumps
 from tornado.ioloop import PeriodicCallback
 
 from dask_mlsched.config import Config, check_overrides
-from dask_mlsched.extension import dask_versions, parking, remote, status
+from dask_mlsched.extension import dask_versions, explaining, parking, remote, status
 from dask_mlsched.extension.dashboard.pages import Pages
 from dask_mlsched.extension.dispatcher import Dispatcher
 from dask_mlsched.extension.management import Management
@@ -320,4 +320,4 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
 
     def explain(self, key: Key) -> dict[str, Any]:
         """Describe what became of a task, for `Handle.explain`."""
-        return status.explain(self, key)
+        return explaining.explain(self, key)

@@ -13,7 +13,9 @@ from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
 
 from dask_mlsched.extension.dashboard import style
+from dask_mlsched.extension.explanation import REASONS
 from dask_mlsched.extension.history import LENGTH, Sample
+from dask_mlsched.extension.in_words import bytes_text, short_key
 
 if TYPE_CHECKING:
     from bokeh.models import LayoutDOM
@@ -27,16 +29,6 @@ KINDS: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     "RUN, everything fits": (("fits",), style.GREEN),
     "RUN, forced": (("no policy", "policy failed", "nothing planned"), style.RED),
     "HOLD": ((), style.PURPLE),
-}
-
-#: What a reason means, for people.
-MEANING: Final[Mapping[str, str]] = {
-    "policy": "the policy chose it among several",
-    "only choice": "nothing else was ready for that place",
-    "fits": "all arrays fit in the fast tier, so Dask's order decided",
-    "no policy": "there is no policy, or it was switched off: Dask's order decided",
-    "policy failed": "the policy failed this time: Dask's order decided",
-    "nothing planned": "the policy planned nothing for any worker: Dask's order decided",
 }
 
 #: Decisions in the table.
@@ -125,7 +117,7 @@ class DecisionsPart:
         lines = [words]
         if chooser.reasons:
             rows = "".join(
-                f"<tr><td>{count:,}</td><td>{style.escaped(MEANING.get(reason, reason))}</td></tr>"
+                f"<tr><td>{count:,}</td><td>{style.escaped(REASONS.get(reason, reason))}</td></tr>"
                 for reason, count in chooser.reasons.most_common()
             )
             lines.append(f"<table>{rows}</table>")
@@ -184,10 +176,10 @@ def _recent(plugin: Management, now: float) -> list[dict[str, Any]]:
             run.time,
             {
                 "what": "RUN",
-                "task": str(key),
+                "task": short_key(key),
                 "worker": address,
-                "why": MEANING.get(run.reason, run.reason) + (f" ({model})" if model else ""),
-                "missing": style.megabytes(run.missing_bytes),
+                "why": REASONS.get(run.reason, run.reason) + (f" ({model})" if model else ""),
+                "missing": bytes_text(run.missing_bytes),
                 "among": str(run.candidates),
                 "place": str(run.rank + 1),
                 "held": f"{run.held_seconds * 1000:.0f} ms" if run.held_seconds else "",

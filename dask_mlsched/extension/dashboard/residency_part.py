@@ -11,6 +11,7 @@ from bokeh.models.widgets import Select
 
 from dask_mlsched.extension.dashboard import style
 from dask_mlsched.extension.history import LENGTH, History
+from dask_mlsched.extension.in_words import bytes_text
 
 if TYPE_CHECKING:
     from bokeh.models import LayoutDOM
@@ -115,8 +116,8 @@ class ResidencyPart:
             resident = sum(each.resident for each in newest.devices.values())
             limits = sum(each.limit or 0 for each in newest.devices.values())
             self._heading.text = (
-                f"<b>{style.megabytes(resident)}</b> resident of "
-                f"<b>{style.megabytes(limits)}</b> on {len(addresses)} devices; "
+                f"<b>{bytes_text(resident)}</b> resident of "
+                f"<b>{bytes_text(limits)}</b> on {len(addresses)} devices; "
                 f"<b>{newest.parked:,}</b> tasks are parked. "
                 "<span class=note>Clean is what the host has a copy of, as predicted. Missing is "
                 "what the next parked tasks that are at home on the device read and do not find "

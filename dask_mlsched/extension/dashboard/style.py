@@ -150,12 +150,3 @@ def table(
         reorderable=False,
         stylesheets=[_TABLE_STYLE],
     )
-
-
-def megabytes(nbytes: float) -> str:
-    """Write bytes so that figures of one table can be compared."""
-    if not nbytes:
-        return "0"
-    if abs(nbytes) < 1e9:
-        return f"{nbytes / 1e6:,.1f} MB"
-    return f"{nbytes / 1e9:,.2f} GB"

@@ -12,6 +12,7 @@ from bokeh.plotting import figure
 
 from dask_mlsched.extension.dashboard import style
 from dask_mlsched.extension.history import LENGTH
+from dask_mlsched.extension.in_words import bytes_text
 
 if TYPE_CHECKING:
     from bokeh.models import LayoutDOM
@@ -79,7 +80,7 @@ class TransfersPart:
         loaded, evicted = (0, 0) if newest is None else (newest.loaded, newest.evicted)
         runs = list(self._observation.runs.runs)[-RUNS:]
         self._heading.text = (
-            f"<b>{style.megabytes(loaded)}</b> loaded and <b>{style.megabytes(evicted)}</b> "
+            f"<b>{bytes_text(loaded)}</b> loaded and <b>{bytes_text(evicted)}</b> "
             f"evicted since the plugin was installed. {_saved(runs)}"
         )
         rows = [_row(run) for run in reversed(runs)]
@@ -162,11 +163,11 @@ def _row(run: WatchedRun) -> dict[str, str]:
         return row | {"note": run.problem or "not simulated"}
     return row | {
         "seconds": f"{found.measured.seconds:.2f}",
-        "loaded": style.megabytes(found.measured.loaded),
-        "evicted": style.megabytes(found.measured.evicted),
+        "loaded": bytes_text(found.measured.loaded),
+        "evicted": bytes_text(found.measured.evicted),
         "dask_seconds": f"{found.dask.seconds:.2f}",
-        "dask_loaded": style.megabytes(found.dask.loaded),
-        "dask_evicted": style.megabytes(found.dask.evicted),
+        "dask_loaded": bytes_text(found.dask.loaded),
+        "dask_evicted": bytes_text(found.dask.evicted),
         "error": f"{found.error:+.0%}",
     }
 
@@ -182,6 +183,6 @@ def _saved(runs: Iterable[WatchedRun]) -> str:
             return f"In run {run.number}, neither we nor Dask alone would move anything."
         return (
             f"Run {run.number} moved <b>{moved / alone:.2f}</b> of what Dask alone would have "
-            f"moved ({style.megabytes(alone)}, simulated)."
+            f"moved ({bytes_text(alone)}, simulated)."
         )
     return "What Dask alone would have moved is told once a run is over."
