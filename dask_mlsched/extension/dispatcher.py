@@ -36,8 +36,8 @@ class Dispatcher:
         Whether workers load what a task misses while it waits for a thread.
     """
 
-    #: key -> how it was last decided, for which worker, and by which model, the newest last.
-    decided: OrderedDict[Key, tuple[ev.Run, str, str | None]]
+    #: key -> how it was last decided, for which worker, by which policy and model, the newest last.
+    decided: OrderedDict[Key, tuple[ev.Run, str, str, str | None]]
     #: The last holds, the newest last, and for which worker each was.
     held: deque[tuple[ev.Hold, str]]
     #: Tasks left to Dask, by reason.
@@ -53,19 +53,19 @@ class Dispatcher:
         self.unmanaged = Counter()
 
     def decide(
-        self, controller: Controller, translator: Translator, model: str | None = None
+        self, controller: Controller, translator: Translator, policy: str, model: str | None = None
     ) -> list[ev.Hold]:
         """Ask for decisions and send off what is to run; return the holds that began.
 
         Parameters
         ----------
-        model
-            What decides, for explanations; None if no model was chosen.
+        policy, model
+            What decides, for explanations; no model if none was chosen.
         """
         instructions = controller.handle(ev.Decide(time.monotonic()))
         runs = [each for each in instructions if isinstance(each, ev.Run)]
         if runs:
-            self._dispatch(runs, controller, translator, model)
+            self._dispatch(runs, controller, translator, (policy, model))
         self._warn(controller)
         holds = [each for each in instructions if isinstance(each, ev.Hold)]
         self.held += [(hold, translator.workers.key(hold.worker)) for hold in holds]
@@ -76,7 +76,7 @@ class Dispatcher:
         runs: list[ev.Run],
         controller: Controller,
         translator: Translator,
-        model: str | None,
+        decider: tuple[str, str | None],
     ) -> None:
         tasks = self._scheduler.tasks
         choices: list[tuple[TaskState, str]] = []
@@ -95,7 +95,7 @@ class Dispatcher:
             if run.evict or load_ahead:
                 victims = [translator.tasks.key(array) for array in run.evict]
                 sent_along[ts] = hints.Hints(victims, load_ahead)
-            self._remember(ts.key, run, address, model)
+            self._remember(ts.key, run, address, decider)
         with hints.travelling(sent_along):
             refused = parking.dispatch(self._scheduler, choices, stimulus())
         for ts in (*refused, *not_ours):
@@ -109,9 +109,11 @@ class Dispatcher:
         if not_ours:
             self._scheduler.transitions({ts.key: "processing" for ts in not_ours}, stimulus())
 
-    def _remember(self, key: Key, run: ev.Run, address: str, model: str | None) -> None:
+    def _remember(
+        self, key: Key, run: ev.Run, address: str, decider: tuple[str, str | None]
+    ) -> None:
         self.decided.pop(key, None)
-        self.decided[key] = (run, address, model)
+        self.decided[key] = (run, address, *decider)
         while len(self.decided) > self._length:
             self.decided.popitem(last=False)
 

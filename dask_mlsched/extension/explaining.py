@@ -30,10 +30,12 @@ def explain(plugin: MLSchedulerPlugin, key: Key) -> dict[str, Any]:
         answer["managed"] = parking.is_ours(ts)
         if not answer["managed"]:
             answer["left_to_dask"] = _why_left(plugin, ts)
+        if ts.waiting_on:
+            answer["waits_for"] = len(ts.waiting_on)
     if key in plugin.dispatcher.decided:
-        run, address, model = plugin.dispatcher.decided[key]
+        run, address, policy, model = plugin.dispatcher.decided[key]
         answer["decision"] = {
-            "policy": plugin.policy_name,
+            "policy": policy,
             "worker": address,
             "reason": run.reason,
             "missing_bytes": run.missing_bytes,
@@ -43,8 +45,6 @@ def explain(plugin: MLSchedulerPlugin, key: Key) -> dict[str, Any]:
         }
         if model is not None:
             answer["decision"]["model"] = model
-        if ts.waiting_on:
-            answer["waits_for"] = len(ts.waiting_on)
     parked = _parked(plugin, key)
     if parked is not None:
         answer["parked"] = parked

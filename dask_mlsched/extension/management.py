@@ -252,7 +252,8 @@ class Management(ModelRuns):
         controller, translator = self.controller, self.translator
         if controller is None or translator is None or not controller.parked:
             return
-        for hold in self.dispatcher.decide(controller, translator, self.networks.model):
+        model = self.networks.model
+        for hold in self.dispatcher.decide(controller, translator, self.policy_name, model):
             delay = max(0.0, hold.until - time.monotonic())
             asyncio.get_running_loop().call_later(delay, self._schedule_pass)
 

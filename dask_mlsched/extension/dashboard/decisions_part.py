@@ -185,7 +185,7 @@ def _recent(plugin: Management, now: float) -> list[dict[str, Any]]:
                 "held": f"{run.held_seconds * 1000:.0f} ms" if run.held_seconds else "",
             },
         )
-        for key, (run, address, model) in runs
+        for key, (run, address, _, model) in runs
     )
     of_holds = (
         (
