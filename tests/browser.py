@@ -34,6 +34,9 @@ _FLAGS = (
     "--hide-scrollbars",
 )
 
+#: Seconds in which the browser has to answer: it may share few processors with a whole cluster.
+_PATIENCE = 120.0
+
 
 class Browser:
     """Opens pages, looks at them, and says what the browser complained of."""
@@ -43,6 +46,26 @@ class Browser:
 
     def open(self, url: str) -> None:
         self.driver.get(url)
+
+    def follow(self, path: str) -> None:
+        """Click on the first link that leads somewhere, be it in one of Bokeh's shadow roots."""
+        self.wait(
+            f"""
+            function find(node) {{
+                for (const link of node.querySelectorAll("a"))
+                    if (link.getAttribute("href") === "{path}") return link;
+                for (const each of node.querySelectorAll("*")) {{
+                    const found = each.shadowRoot && find(each.shadowRoot);
+                    if (found) return found;
+                }}
+                return null;
+            }}
+            const link = find(document);
+            if (link === null) return false;
+            link.click();
+            return true;
+            """
+        )
 
     def wait(self, script: str, seconds: float = 30.0) -> object:
         """Wait until a script returns something, and return that."""
@@ -111,6 +134,8 @@ def browser() -> Iterator[Browser]:
         for flag in (*_FLAGS, f"--user-data-dir={profile}", "--window-size=1400,1200"):
             options.add_argument(flag)
         driver = webdriver.Chrome(options=options, service=service)
+        driver.set_script_timeout(_PATIENCE)
+        driver.set_page_load_timeout(_PATIENCE)
         try:
             yield Browser(driver)
         finally:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dask_mlsched.extension.history import History
@@ -33,6 +35,8 @@ class Observation:
     #: What went wrong here and on the pages: how often, and last.
     problems: int
     last_problem: str | None
+    #: Seconds of the event loop that samples and pages took, without Bokeh's sending.
+    seconds: float
 
     def __init__(self, interval: float) -> None:
         self.interval = interval
@@ -40,6 +44,7 @@ class Observation:
         self.runs = RunWatch()
         self.problems = 0
         self.last_problem = None
+        self.seconds = 0.0
         self._sampled = -float("inf")
 
     def follow(self, controller: Controller) -> None:
@@ -57,12 +62,22 @@ class Observation:
         """Take a sample if it is time for one, and see whether a run is over."""
         now = time.monotonic()
         try:
-            self.runs.look(plugin, now)
-            if plugin.controller is not None and now - self._sampled >= self.interval:
-                self._sampled = now
-                self.history.take(plugin, time.time())
+            with self.timed():
+                self.runs.look(plugin, now)
+                if plugin.controller is not None and now - self._sampled >= self.interval:
+                    self._sampled = now
+                    self.history.take(plugin, time.time())
         except Exception as error:  # noqa: BLE001 - nobody may suffer from being looked at
             self.failed("a look", error)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count how long something takes."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - started
 
     def failed(self, where: str, error: Exception) -> None:
         """Count an error, and log the first one."""
@@ -80,6 +95,7 @@ class Observation:
         return {
             "samples": len(self.history.samples),
             "lookers": self.runs.lookers,
+            "seconds": self.seconds,
             "runs": self.runs.snapshot(),
             "problems": self.problems,
             "last_problem": self.last_problem,

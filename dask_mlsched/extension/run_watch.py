@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
@@ -77,8 +78,15 @@ class RunWatch:
         self._number = 0
         #: The run that ended last, until it is simulated.
         self._waiting: tuple[int, Header, LoggedRun] | None = None
+        #: Makes the process of the next simulation.
+        self.make_process: Callable[[], ComparingProcess] = ComparingProcess
         self._process: ComparingProcess | None = None
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being simulated."""
+        return self._task is None
 
     def follow(self, controller: Controller) -> None:
         """Take down what a controller, without tasks so far, is told and says."""
@@ -107,7 +115,7 @@ class RunWatch:
                 self._end_run(plugin, controller)
         if self.lookers and self._waiting is not None and self._task is None:
             waiting, self._waiting = self._waiting, None
-            self._process = ComparingProcess()
+            self._process = self.make_process()
             self._task = asyncio.ensure_future(self._simulate(self._process, *waiting))
 
     def close(self) -> None:

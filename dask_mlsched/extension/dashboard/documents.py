@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from bokeh.layouts import column
-from bokeh.models import LayoutDOM, TabPanel, Tabs
+from bokeh.models import LayoutDOM
 from distributed.dashboard.components.scheduler import BOKEH_THEME, env
 
 from dask_mlsched.extension.dashboard import style
 from dask_mlsched.extension.dashboard.decisions_part import DecisionsPart
 from dask_mlsched.extension.dashboard.models_part import ModelsPart
+from dask_mlsched.extension.dashboard.paths import PART, path_of
 from dask_mlsched.extension.dashboard.residency_part import ResidencyPart
 from dask_mlsched.extension.dashboard.transfers_part import TransfersPart
 
@@ -40,7 +41,7 @@ _GONE: Final = "<b>The plugin was uninstalled.</b> Reload the page once it is th
 
 
 def parts(plugin: Management) -> dict[str, Callable[[], Part]]:
-    """Return how each part is made, by the name that its path ends with."""
+    """Return how each part is made, by its name."""
     observation = plugin.observation
     assert observation is not None
     return {
@@ -51,31 +52,33 @@ def parts(plugin: Management) -> dict[str, Callable[[], Part]]:
     }
 
 
-def single(plugin: Management, name: str) -> Application:
-    """Serve one part by itself, as JupyterLab's extension wants it."""
+def applications(plugin: Management) -> dict[str, Application]:
+    """Return what is served, by path: each part under Dask's menu, and each by itself."""
+    served: dict[str, Application] = {}
+    for name, make in parts(plugin).items():
+        served[f"/{path_of(name)}"] = _under_menu(plugin, name, make)
+        served[f"/{PART}{name}"] = _by_itself(plugin, make)
+    return served
+
+
+def _by_itself(plugin: Management, make: Callable[[], Part]) -> Application:
+    """Serve one part alone, as JupyterLab's extension wants it."""
 
     def application(_: Scheduler, __: Mapping[str, Any], doc: Document) -> None:
-        part = parts(plugin)[name]()
-        doc.title = f"Dask: mlsched {part.title}"
-        page = _Page(plugin, doc, [part])
-        doc.add_root(column(page.notice, part.root, sizing_mode="stretch_width"))
+        page = _Page(plugin, doc, make())
+        doc.add_root(column(page.notice, page.part.root, sizing_mode="stretch_width"))
         doc.theme = BOKEH_THEME
 
     return application
 
 
-def all_of_them(plugin: Management) -> Application:
-    """Serve all parts, as tabs under Dask's menu."""
+def _under_menu(plugin: Management, name: str, make: Callable[[], Part]) -> Application:
+    """Serve one part as one of Dask's own pages, with links to the others."""
 
     def application(_: Scheduler, extra: Mapping[str, Any], doc: Document) -> None:
-        made = [make() for make in parts(plugin).values()]
-        doc.title = "Dask: mlsched"
-        page = _Page(plugin, doc, made)
-        page.tabs = Tabs(
-            tabs=[TabPanel(child=part.root, title=part.title) for part in made],
-            sizing_mode="stretch_width",
-        )
-        doc.add_root(column(page.notice, page.tabs, sizing_mode="stretch_width"))
+        page = _Page(plugin, doc, make())
+        links = style.text(_links(list(parts(plugin)), name))
+        doc.add_root(column(links, page.notice, page.part.root, sizing_mode="stretch_width"))
         doc.template = env.get_template("simple.html")
         doc.template_variables.update(extra)
         doc.theme = BOKEH_THEME
@@ -83,19 +86,28 @@ def all_of_them(plugin: Management) -> Application:
     return application
 
 
+def _links(names: list[str], here: str) -> str:
+    """Return links to all pages of ours; paths are relative, as Dask's may have a prefix."""
+    links = (
+        f"<b>{name.title()}</b>"
+        if name == here
+        else f'<a href="{path_of(name)}">{name.title()}</a>'
+        for name in names
+    )
+    return f"<nav>{''.join(links)}</nav>"
+
+
 class _Page:
     """One open page: updated while it is open and the plugin is there, and counted."""
 
-    def __init__(self, plugin: Management, doc: Document, shown: list[Part]) -> None:
+    def __init__(self, plugin: Management, doc: Document, part: Part) -> None:
         assert plugin.observation is not None
         self._plugin = plugin
         self._observation = plugin.observation
-        self._parts = shown
-        self._failed: set[str] = set()
         self._open = True
-        #: Of several parts, only the one that is looked at follows.
-        self.tabs: Tabs | None = None
+        self.part = part
         self.notice = style.text(visible=False)
+        doc.title = f"Dask: mlsched {part.title}"
         self._observation.runs.lookers += 1
         doc.on_session_destroyed(self._closed)
         self.update()
@@ -109,21 +121,16 @@ class _Page:
             runs.lookers = max(0, runs.lookers - 1)
 
     def update(self) -> None:
-        """Bring what is looked at up to date; what fails says so, and the rest goes on."""
+        """Bring the page up to date; what fails says so, and is tried again the next time."""
         if self._plugin.observation is not self._observation:
             if not self.notice.visible:
                 self.notice.text, self.notice.visible = _GONE, True
             return
-        looked_at = self._parts if self.tabs is None else [self._parts[self.tabs.active]]
-        for part in looked_at:
-            try:
-                part.update()
-            except Exception as error:  # noqa: BLE001 - counted, shown here and in status()
-                self._observation.failed(f"the page {part.title}", error)
-                self._say_failed(part, error)
-
-    def _say_failed(self, part: Part, error: Exception) -> None:
-        self._failed.add(f"{part.title}: {type(error).__name__}: {error}")
-        listed = "<br>".join(map(style.escaped, sorted(self._failed)[:4]))
-        self.notice.text = f"<b>This cannot be shown now:</b> {listed}"
-        self.notice.visible = True
+        try:
+            with self._observation.timed():
+                self.part.update()
+        except Exception as error:  # noqa: BLE001 - counted, shown here and in status()
+            self._observation.failed(f"the page {self.part.title}", error)
+            what = style.escaped(f"{type(error).__name__}: {error}")
+            self.notice.text = f"<b>This cannot be shown now:</b> {what}"
+            self.notice.visible = True

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from distributed.core import Status
 
+from dask_mlsched.extension.dashboard.paths import PAGE, PART
+
 if TYPE_CHECKING:
     from bokeh.server.contexts import ApplicationContext
     from bokeh.server.tornado import BokehTornado
 
     from dask_mlsched.extension.management import Management
-
-#: The page with everything, and how the paths of its parts begin.
-PAGE: Final = "mlsched"
-PART: Final = "individual-mlsched-"
 
 #: Seconds between two looks whether somebody still has a page open that is taken away.
 _PATIENCE: Final = 5.0
@@ -64,21 +62,19 @@ class Pages:
         if http is None or dasks is None:
             self.why_none = "the scheduler has no dashboard: it was started without one"
             return
-        names = list(documents.parts(self._plugin))
-        applications = {
-            f"/{PAGE}": documents.all_of_them(self._plugin),
-            **{f"/{PART}{name}": documents.single(self._plugin, name) for name in names},
-        }
         variables = template_variables(self._scheduler)
         own = BokehApplication(
-            applications, self._scheduler, prefix=dasks.prefix, template_variables=variables
+            documents.applications(self._plugin),
+            self._scheduler,
+            prefix=dasks.prefix,
+            template_variables=variables,
         )
         http.add_application(own)
         own.initialize(self._scheduler.io_loop)
         own.start()
         self._own, self._dasks = own, dasks
         self._list(dasks, own)
-        self._put_into_menu(variables, names)
+        self._put_into_menu(variables)
         self.why_none = None
 
     def _list(self, dasks: BokehTornado, own: BokehTornado) -> None:
@@ -88,11 +84,12 @@ class Pages:
                 _contexts(dasks)[path] = context
                 self._paths.append(path)
 
-    def _put_into_menu(self, variables: dict[str, Any], names: list[str]) -> None:
+    def _put_into_menu(self, variables: dict[str, Any]) -> None:
         """Change the lists that all of Dask's pages share."""
         variables["pages"].append(PAGE)
         self._plots = [
-            {"url": f"{PART}{name}", "name": f"Mlsched {name.title()}"} for name in names
+            {"url": path, "name": f"Mlsched {path.removeprefix(PART).title()}"}
+            for path in (each.strip("/") for each in self._paths)
         ]
         variables["plots"].extend(self._plots)
         variables["plots"].sort(key=lambda plot: plot["name"])

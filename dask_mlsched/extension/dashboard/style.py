@@ -47,6 +47,7 @@ _TEXT_STYLE: Final = (
     ":host { font-family: sans-serif; font-size: 14px; color: #333; line-height: 1.45; }"
     " b { font-weight: 600; } .note { color: #666; font-size: 13px; }"
     " table { border-collapse: collapse; } td, th { padding: 2px 14px 2px 0; text-align: left; }"
+    " nav a, nav b { margin-right: 18px; } nav a { color: #0072b2; }"
     " h3 { margin: 0.2em 0; font-size: 16px; }"
 )
 
