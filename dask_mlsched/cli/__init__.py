@@ -20,6 +20,7 @@ def _commands() -> Sequence[click.Command]:
     from dask_mlsched.cli.published import published
     from dask_mlsched.cli.regret import regret
     from dask_mlsched.cli.replay import replay
+    from dask_mlsched.cli.report import report
     from dask_mlsched.cli.simulate import simulate
     from dask_mlsched.cli.speed import speed
     from dask_mlsched.cli.train import train
@@ -38,6 +39,7 @@ def _commands() -> Sequence[click.Command]:
         published,
         regret,
         replay,
+        report,
         simulate,
         speed,
         status,

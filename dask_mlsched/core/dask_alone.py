@@ -5,15 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dask_mlsched.core.chooser import Settings
+from dask_mlsched.core.controller import Controller
 from dask_mlsched.core.dag import Dag, Integers
 from dask_mlsched.core.machine import Machine
-from dask_mlsched.core.simulator import SimulatedRun, simulate
+from dask_mlsched.core.simulator import MakeController, SimulatedRun, simulate
 
 
-def dask_alone(dag: Dag, order: Integers, machine: Machine, settings: Settings) -> SimulatedRun:
+def dask_alone(
+    dag: Dag,
+    order: Integers,
+    machine: Machine,
+    settings: Settings,
+    *,
+    controller: MakeController = Controller,
+) -> SimulatedRun:
     """Simulate Dask alone, on a machine that may be able to do more.
 
-    What Dask sends itself brings no hints, so nothing is loaded ahead for it.
+    What Dask sends itself brings no hints, so nothing is loaded ahead for it. The controller only
+    hears what happens; give one that takes notes.
 
     Raises
     ------
@@ -21,4 +30,6 @@ def dask_alone(dag: Dag, order: Integers, machine: Machine, settings: Settings) 
         If a task does not fit.
     """
     alone = replace(machine, overlap=False)
-    return simulate(dag, alone, None, order=order, settings=settings, stock=True)
+    return simulate(
+        dag, alone, None, order=order, settings=settings, stock=True, controller=controller
+    )

@@ -1,0 +1,51 @@
+"""The figures of the report for programs: times are seconds, sizes bytes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from dask_mlsched.benchmarks.run_report.findings import Findings
+
+
+def as_json(found: Findings, top: int) -> dict[str, Any]:
+    """Return what was found, ready for JSON."""
+    calibration, gate = found.calibration, found.survey.gate if found.survey else None
+    return {
+        "trace": found.name,
+        "complete": found.trace.complete,
+        "tasks": sum(not given for given in calibration.taken.dag.given),
+        "stock": calibration.stock,
+        "live": asdict(calibration.live),
+        "simulated": None if found.repeated is None else asdict(found.repeated),
+        "dask_alone": None if found.alone is None else asdict(found.alone.figures),
+        "bounds": asdict(found.bounds),
+        "gate": None if gate is None else {"passed": gate.passed, "error": gate.error},
+        "refused": found.refused,
+        "workers": [
+            {
+                "address": worker.address,
+                "threads": len(worker.threads),
+                "start": worker.start,
+                "end": worker.end,
+                "seconds": worker.seconds(),
+                "copy_seconds": worker.copy_seconds(),
+                "stopped": worker.stopped,
+            }
+            for worker in found.timeline.workers
+        ],
+        "decisions": asdict(found.decided),
+        "judged": len(found.judgements),
+        "costliest": [
+            {
+                "time": each.decision.time,
+                "worker": each.decision.worker,
+                "chosen": found.action_name(each, each.taken),
+                "right": found.action_name(each, each.best),
+                "regret": each.regret,
+            }
+            for each in found.costliest(top)
+        ],
+        "policies": [{"time": time, "policy": policy} for time, policy in found.model.policies],
+        "networks": [asdict(each) for each in found.model.served],
+    }

@@ -1,0 +1,63 @@
+"""The first sentences of the report: what the run came to, and against what."""
+
+from __future__ import annotations
+
+from dask_mlsched.benchmarks.run_report.findings import Findings
+from dask_mlsched.benchmarks.run_report.wording import bytes_text, seconds_text, share_text
+from dask_mlsched.core.calibration import Figures
+
+
+def headline(found: Findings) -> str:
+    """Say in one sentence what was measured."""
+    live, machine = found.calibration.live, found.calibration.machine
+    workers = _count(len(found.timeline.workers) or machine.workers, "worker")
+    tasks = _count(sum(not given for given in found.calibration.taken.dag.given), "task")
+    said = (
+        f"{tasks} on {workers} took {seconds_text(live.makespan)} and moved "
+        f"{bytes_text(moved(live))} between the workers' tiers"
+    )
+    return f"{said}; Dask decided alone." if found.calibration.stock else f"{said}."
+
+
+def against(found: Findings) -> str:
+    """Say in one sentence what Dask alone would have taken, and whether to believe that."""
+    live = found.calibration.live
+    if found.alone is None or found.survey is None:
+        return f"What Dask alone would have taken cannot be simulated: {found.refused}."
+    alone, gate = found.alone.figures, found.survey.gate
+    subject = "Dask alone, simulated," if found.calibration.stock else "Dask alone"
+    verb = "comes to" if found.calibration.stock else "would have taken"
+    said = (
+        f"{subject} {verb} {seconds_text(alone.makespan)}"
+        f"{_times(alone.makespan, live.makespan)} and "
+        f"{bytes_text(moved(alone))}{_times(moved(alone), moved(live))} on this machine, "
+        "in a simulation"
+    )
+    error = (
+        f"The same simulation is {share_text(gate.error)} off the time that this run really took"
+    )
+    if gate.passed:
+        return f"{said}. {error}, so believe it to about as much."
+    return f"{said}. {error}: do not believe it."
+
+
+def least(found: Findings) -> str:
+    """Say in one sentence what no schedule can beat."""
+    bound = found.bounds
+    return (
+        f"No schedule of these tasks can take less than {seconds_text(bound.makespan)} here, or "
+        f"move less than {bytes_text(bound.bytes_moved)}; what can be reached may be well above."
+    )
+
+
+def moved(figures: Figures) -> int:
+    """Sum the bytes between the tiers, in both directions."""
+    return figures.bytes_loaded + figures.bytes_evicted
+
+
+def _times(other: float, this: float) -> str:
+    return f" ({other / this:.2f} times as much)" if this > 0 else ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
