@@ -19,6 +19,9 @@ from dask_mlsched.core.worker_log import LoggedTask, WorkerLog
 #: A report waits so many seconds for more to tell, and so does the message that it travels in.
 _LATE: Final = 0.01
 
+#: So much later than it was sent a report may be heard of, where the scheduler is busy.
+_HEARD: Final = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class PlacedCopy:
@@ -53,7 +56,7 @@ def place_copies(worker: WorkerLog, message: float) -> list[PlacedCopy]:
     for report in reversed(worker.reports):
         # Reports that came close together may be parts of one.
         before = bisect_left(times, report.time - _LATE) - 1
-        earliest = times[before] - message - _LATE if before >= 0 else worker.joined
+        earliest = times[before] - message - _HEARD if before >= 0 else worker.joined
         copies = [copy for copy in report.copies if copy[3] > 0]
         found = [
             _reader(readers.get(array, ()), heard, worker.tasks, report.time) if loaded else None
@@ -133,9 +136,13 @@ def _readers(tasks: Sequence[LoggedTask]) -> Mapping[int, list[int]]:
 def _reader(
     places: Sequence[int], heard: Sequence[float], tasks: Sequence[LoggedTask], reported: float
 ) -> int | None:
-    """Find the first task that reads an array, was there, and had not ended before."""
-    first = bisect_left(heard, reported - _LATE)
-    for place in places[bisect_left(places, first) :]:
-        if tasks[place].sent <= reported:
-            return place
+    """Find the first task that reads an array, was there, and had not ended before.
+
+    Only if there is none, one that ended so shortly before that the report came too late for it.
+    """
+    for since in (reported, reported - _LATE):
+        first = bisect_left(heard, since)
+        for place in places[bisect_left(places, first) :]:
+            if tasks[place].sent <= reported:
+                return place
     return None

@@ -61,6 +61,8 @@ class WorkerTimeline:
     copies: tuple[Span, ...]
     #: Tasks that ended without an array.
     stopped: int
+    #: What tasks and copies are drawn shorter than they were, for want of room.
+    cut_seconds: float
 
     def seconds(self) -> dict[Activity, float]:
         """Sum what its threads did."""
@@ -134,6 +136,8 @@ def _worker(
         tuple(_thread(row, worker, made, log.begin, window) for row in rows),
         tuple(_clipped(made, *window)),
         worker.stopped,
+        sum(max(0.0, each.seconds - (each.end - each.start)) for each in copies)
+        + sum(each.cut_seconds for row in rows for each in row),
     )
 
 

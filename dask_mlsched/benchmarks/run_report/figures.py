@@ -30,6 +30,7 @@ def as_json(found: Findings, top: int) -> dict[str, Any]:
                 "end": worker.end,
                 "seconds": worker.seconds(),
                 "copy_seconds": worker.copy_seconds(),
+                "cut_seconds": worker.cut_seconds,
                 "stopped": worker.stopped,
             }
             for worker in found.timeline.workers

@@ -33,12 +33,10 @@ def against(found: Findings) -> str:
         f"{bytes_text(moved(alone))}{_times(moved(alone), moved(live))} on this machine, "
         "in a simulation"
     )
-    error = (
-        f"The same simulation is {share_text(gate.error)} off the time that this run really took"
-    )
+    error = f"Simulated likewise, this run itself comes out {share_text(gate.error)} off"
     if gate.passed:
-        return f"{said}. {error}, so believe it to about as much."
-    return f"{said}. {error}: do not believe it."
+        return f"{said}. {error}."
+    return f"{said}. {error}: too far to believe what is simulated here."
 
 
 def least(found: Findings) -> str:

@@ -75,6 +75,8 @@ def page(found: Findings, *, title: str, top: int) -> str:
         colours=COLOURS,
         workers=[_worker(each) for each in found.timeline.workers],
         bars=bars,
+        cut=sum(each.cut_seconds for each in found.timeline.workers),
+        stopped=sum(each.stopped for each in found.timeline.workers),
         costliest=found.costliest(top),
         meanings=MEANINGS,
         settings=list(settings(found.calibration)),
@@ -145,6 +147,5 @@ def _worker(worker: WorkerTimeline) -> dict[str, Any]:
         "threads": len(worker.threads),
         "there": worker.end - worker.start,
         "copying": worker.copy_seconds(),
-        "stopped": worker.stopped,
         "shares": {name: took / total if total else 0.0 for name, took in seconds.items()},
     }
