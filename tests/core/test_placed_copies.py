@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dask_mlsched.core.placed_copies import PlacedCopy, place_copies
@@ -96,6 +96,7 @@ tasks = st.lists(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(reports, tasks, st.sampled_from([0.0, 0.005]))
 def test_copies_never_overlap_nor_come_after_their_report(
     after: list[tuple[float, list[tuple[int, bool, int, float]]]],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dask_mlsched.core.placed_copies import PlacedCopy
@@ -66,6 +66,7 @@ def test_a_task_that_left_the_pool_leaves_its_thread():
 rows = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 3)), max_size=12)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rows, st.integers(1, 3), st.lists(st.floats(0, 0.5), max_size=12))
 def test_tasks_of_a_thread_never_overlap_and_end_before_that_was_heard_of(
     drawn: list[tuple[float, float, float]], threads: int, gaps: list[float]
@@ -89,6 +90,7 @@ def test_tasks_of_a_thread_never_overlap_and_end_before_that_was_heard_of(
             free = each.end
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rows)
 def test_a_thread_that_had_the_time_computes_for_as_long_as_was_measured(
     drawn: list[tuple[float, float, float]],

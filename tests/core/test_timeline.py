@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.graphs import gemm, random_graph
@@ -149,7 +149,11 @@ def check(found: Timeline) -> None:
 POLICIES = st.sampled_from(["stock", "random", "greedy", "greedy-hold", "fifo"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(
     POLICIES,
     st.integers(1, 3),
@@ -169,7 +173,11 @@ def test_the_rows_of_simulated_runs_are_whole_even_if_the_trace_is_cut(
         check(timeline(cut, COSTS.message))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(st.randoms(use_true_random=False), st.integers(0, 30), st.integers(0, 2))
 def test_the_rows_of_runs_with_accidents_are_whole(rng: random.Random, when: int, lookahead: int):
     dask = RecordedDask(GreedyHold(), bandwidth=8.0, lookahead=lookahead, hold_limit=64.0)

@@ -92,14 +92,20 @@ def find(
     """
     calibration = calibrate(trace, name)
     machine, dag = calibration.machine, calibration.taken.dag
+    tell = on_progress or _nobody
     repeated, alone, surveyed, refused = None, None, None, None
     judgements: list[Judgement] = []
     try:
         repeated = repeat(calibration).figures
+        tell(0.1)
         surveyed = survey(calibration, network)
+        tell(0.3)
         alone = simulated_alone(calibration)
+        tell(0.4)
         if surveyed.gate.passed and decisions:
-            judgements = _judged(calibration, network, surveyed, decisions, on_progress)
+            judgements = _judged(
+                calibration, network, surveyed, decisions, lambda done: tell(0.4 + 0.6 * done)
+            )
     except SimulationError as error:
         refused = str(error)
     return Findings(
@@ -124,18 +130,21 @@ def find(
     )
 
 
+def _nobody(_done: float) -> None:
+    """Tell nobody."""
+
+
 def _judged(
     calibration: Calibration,
     network: Network,
     surveyed: Survey,
     decisions: int,
-    on_progress: OnProgress | None,
+    on_progress: OnProgress,
 ) -> list[Judgement]:
     numbers = surveyed.sample(decisions) if surveyed.recorded else []
     judgements = []
     for each in judge(calibration, network, numbers):
         judgements.append(each)
-        if on_progress is not None:
-            on_progress(len(judgements) / len(numbers))
+        on_progress(len(judgements) / len(numbers))
     judgements.sort(key=lambda each: -each.regret)
     return judgements

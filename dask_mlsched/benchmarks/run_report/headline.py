@@ -25,13 +25,14 @@ def against(found: Findings) -> str:
     if found.alone is None or found.survey is None:
         return f"What Dask alone would have taken cannot be simulated: {found.refused}."
     alone, gate = found.alone.figures, found.survey.gate
-    subject = "Dask alone, simulated," if found.calibration.stock else "Dask alone"
-    verb = "comes to" if found.calibration.stock else "would have taken"
+    if found.calibration.stock:
+        begin, move = "Simulated, Dask alone comes to", "moves"
+    else:
+        begin, move = "Dask alone would have taken", "moved"
     said = (
-        f"{subject} {verb} {seconds_text(alone.makespan)}"
-        f"{_times(alone.makespan, live.makespan)} and "
-        f"{bytes_text(moved(alone))}{_times(moved(alone), moved(live))} on this machine, "
-        "in a simulation"
+        f"{begin} {seconds_text(alone.makespan)}{_times(alone.makespan, live.makespan)} and "
+        f"{move} {bytes_text(moved(alone))}{_times(moved(alone), moved(live))}, as a simulation "
+        "on the figures of this machine has it"
     )
     error = f"Simulated likewise, this run itself comes out {share_text(gate.error)} off"
     if gate.passed:

@@ -36,10 +36,8 @@ class Moved:
         total = np.cumsum([0, *(nbytes for _, nbytes in rows), 0])
         if len(times) > POINTS:
             # The last of each stretch: what is left out stands between two others.
-            last = np.flatnonzero(
-                np.diff(np.floor(times * (POINTS - 1) / max(end, 1e-9)), append=-1)
-            )
-            kept = np.unique([0, *last.tolist()])
+            stretch = np.floor(times * (POINTS - 2) / max(end, 1e-9))
+            kept = np.unique([0, *np.flatnonzero(np.diff(stretch, append=-1)).tolist()])
             times, total = times[kept], total[kept]
         return cls(times, total)
 

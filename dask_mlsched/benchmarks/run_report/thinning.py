@@ -2,7 +2,8 @@
 
 What is narrower than a pixel cannot be seen alone. Where a row has several such spans side by side
 within one pixel, they are put together: one rectangle for each activity, as wide as its spans
-together. So every activity keeps its share, and only the order within the pixel is lost.
+together, side by side from where the first began. So every activity keeps its share, and only the
+order within the pixel is lost, and the gaps between copies.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def _merged(row: Sequence[Span], width: float) -> Iterator[Bar]:
     for span in row:
         here = math.floor(span.start / width)
         narrow = span.length < width
-        if group and (not narrow or here != pixel or span.start > group[-1].end):
+        if group and (not narrow or here != pixel):
             yield from _together(group)
             group = []
         if narrow:

@@ -81,8 +81,13 @@ def timeline_chart(found: Timeline, bars: Thinned) -> figure:
 
 
 def timeline_rows(found: Timeline) -> list[Sequence[Span]]:
-    """List the spans of each row: each worker's threads, and then its copies."""
-    return [spans for worker in found.workers for spans in (*worker.threads, worker.copies)]
+    """List the spans of each row: each worker's threads, and then its copies, if it has any."""
+    rows: list[Sequence[Span]] = []
+    for worker in found.workers:
+        rows += worker.threads
+        if worker.copies:
+            rows.append(worker.copies)
+    return rows
 
 
 def _rows(found: Timeline) -> list[_Row]:
@@ -92,8 +97,10 @@ def _rows(found: Timeline) -> list[_Row]:
         for thread in range(len(worker.threads)):
             rows.append(_Row(f"worker {worker.number}, thread {thread}", top, top + 0.9))
             top += 1
-        rows.append(_Row("its copies", top, top + _COPIES))
-        top += _COPIES + _GAP
+        if worker.copies:
+            rows.append(_Row("its copies", top, top + _COPIES))
+            top += _COPIES
+        top += _GAP
     return rows
 
 
