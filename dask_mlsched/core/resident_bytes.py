@@ -41,6 +41,8 @@ class _Levels:
         self._nbytes: dict[int, int] = {}
         self._inputs: dict[int, tuple[int, ...]] = {}
         self._where: dict[int, int] = {}
+        #: Tasks under way whose arrays were evicted before their end was heard of.
+        self._evicted_early: set[int] = set()
 
     def handle(self, event: ev.Event) -> None:
         match event:
@@ -48,20 +50,15 @@ class _Levels:
                 self._inputs.update((spec.task, spec.dependencies) for spec in specs)
             case ev.DependenciesAdded(task=task, dependencies=dependencies):
                 self._inputs[task] += dependencies
-            case ev.TaskStarted(task=task, worker=worker):
-                self._where[task] = worker
-            case ev.TaskFinished(time=now, task=task, nbytes=nbytes):
-                self._nbytes[task] = nbytes
-                worker = self._where[task]
-                # What it read and nobody told of came from another worker.
-                here = self._got[worker]
-                self._come(now, worker, (a for a in self._inputs[task] if a not in here))
-                self._come(now, worker, [task])
+            case ev.TaskStarted() | ev.TaskStopped() | ev.TaskFinished():
+                self._task_event(event)
             case ev.ArrayAppeared(time=now, task=task, nbytes=nbytes, workers=workers):
                 self._nbytes[task] = nbytes
                 for worker in workers:
                     self._come(now, worker, [task])
             case ev.ArrayReleased(time=now, task=task):
+                # Without a size it comes no more: the end of its last reader is heard of later.
+                self._nbytes.pop(task, None)
                 for worker, resident in self._resident.items():
                     self._got[worker].discard(task)
                     if task in resident:
@@ -73,6 +70,28 @@ class _Levels:
             case _:
                 pass  # moves nothing
 
+    def _task_event(self, event: ev.TaskStarted | ev.TaskStopped | ev.TaskFinished) -> None:
+        match event:
+            case ev.TaskStarted(task=task, worker=worker):
+                self._where[task] = worker
+            case ev.TaskStopped(task=task):
+                self._where.pop(task, None)
+                self._evicted_early.discard(task)
+            case ev.TaskFinished(time=now, task=task, nbytes=nbytes):
+                self._finished(now, task, nbytes)
+
+    def _finished(self, now: float, task: int, nbytes: int) -> None:
+        self._nbytes[task] = nbytes
+        worker = self._where.pop(task)
+        # What it read and nobody told of came from another worker.
+        here = self._got[worker]
+        self._come(now, worker, [each for each in self._inputs[task] if each not in here])
+        if task in self._evicted_early:
+            self._evicted_early.discard(task)
+            here.add(task)
+        else:
+            self._come(now, worker, [task])
+
     def _told(self, event: ev.ArraysMoved | ev.ResidencySeen) -> None:
         now, worker = event.time, event.worker
         match event:
@@ -80,7 +99,13 @@ class _Levels:
                 self._level[worker].copied |= bool(moves)
                 self._come(now, worker, [a for *_, arrays in fetches for a, _ in arrays])
                 for array, loaded in moves:
-                    (self._come if loaded else self._go)(now, worker, [array])
+                    if self._where.get(array) == worker:
+                        # It is made already: its end comes in another message, which is later.
+                        (self._evicted_early.discard if loaded else self._evicted_early.add)(array)
+                    elif loaded:
+                        self._come(now, worker, [array])
+                    else:
+                        self._go(now, worker, [array])
             case ev.ResidencySeen(resident=seen):
                 known = {a: self._nbytes[a] for a in seen if a in self._nbytes}
                 self._resident[worker] = known

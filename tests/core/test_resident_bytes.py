@@ -44,6 +44,36 @@ def test_arrays_come_are_evicted_loaded_and_released():
     assert level.copied
 
 
+def test_an_array_that_was_evicted_before_its_task_was_heard_of_is_not_there():
+    (level,) = levels(
+        ev.TaskStarted(1.0, 0, 0),
+        moved(2.0, (0, False)),
+        ev.TaskFinished(3.0, 0, 40, 0.5),
+        moved(4.0, (0, True)),
+    )
+    assert course(level) == [(0.0, 0), (4.0, 40)]
+
+
+def test_what_was_evicted_of_a_task_that_stopped_is_not_held_against_the_next_try():
+    (level,) = levels(
+        ev.TaskStarted(1.0, 0, 0),
+        moved(2.0, (0, False)),
+        ev.TaskStopped(3.0, 0),
+        *ran(4.0, 0, 40),
+    )
+    assert course(level) == [(0.0, 0), (4.0, 40)]
+
+
+def test_what_was_released_does_not_come_back_with_the_end_of_its_reader():
+    (level,) = levels(
+        *ran(1.0, 0, 40),
+        ev.TaskStarted(2.0, 1, 0),
+        ev.ArrayReleased(3.0, 0),
+        ev.TaskFinished(3.0, 1, 7, 0.5),
+    )
+    assert course(level) == [(0.0, 0), (1.0, 40), (3.0, 7)]
+
+
 def test_what_is_larger_than_the_limit_stays_in_the_slow_tier():
     assert course(*levels(*ran(1.0, 0, 101))) == [(0.0, 0)]
 

@@ -146,6 +146,7 @@ def check(found: Timeline) -> None:
         assert set(worker.seconds()) == set(ACTIVITIES)
 
 
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 POLICIES = st.sampled_from(["stock", "random", "greedy", "greedy-hold", "fifo"])
 
 
