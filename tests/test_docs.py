@@ -32,7 +32,10 @@ def test_the_configuration_reference_lists_every_setting_with_its_default() -> N
 PAGES = [
     "README.md",
     "ci/GPU.md",
-    *(f"docs/{name}.md" for name in ("theory", "configuration", "spilling", "models", "training")),
+    *(
+        f"docs/{name}.md"
+        for name in ("theory", "configuration", "spilling", "models", "training", "report")
+    ),
 ]
 
 

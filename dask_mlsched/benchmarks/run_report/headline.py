@@ -29,10 +29,11 @@ def against(found: Findings) -> str:
         begin, move = "Simulated, Dask alone comes to", "moves"
     else:
         begin, move = "Dask alone would have taken", "moved"
+    longer = _times(alone.makespan, live.makespan, "long")
+    more = _times(moved(alone), moved(live), "much")
     said = (
-        f"{begin} {seconds_text(alone.makespan)}{_times(alone.makespan, live.makespan)} and "
-        f"{move} {bytes_text(moved(alone))}{_times(moved(alone), moved(live))}, as a simulation "
-        "on the figures of this machine has it"
+        f"{begin} {seconds_text(alone.makespan)}{longer} and {move} {bytes_text(moved(alone))}"
+        f"{more}, as a simulation on the figures of this machine has it"
     )
     error = f"Simulated likewise, this run itself comes out {share_text(gate.error)} off"
     if gate.passed:
@@ -54,8 +55,8 @@ def moved(figures: Figures) -> int:
     return figures.bytes_loaded + figures.bytes_evicted
 
 
-def _times(other: float, this: float) -> str:
-    return f" ({other / this:.2f} times as much)" if this > 0 else ""
+def _times(other: float, this: float, how: str) -> str:
+    return f" ({other / this:.2f} times as {how})" if this > 0 else ""
 
 
 def _count(number: int, noun: str) -> str:
