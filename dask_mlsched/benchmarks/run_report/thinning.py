@@ -1,9 +1,9 @@
 """Fewer rectangles than a run has spans: as many as a page can show.
 
 What is narrower than a pixel cannot be seen alone. Where a row has several such spans side by side
-within one pixel, they are put together: one rectangle for each activity, as wide as its spans
-together, side by side from where the first began. So every activity keeps its share, and only the
-order within the pixel is lost, and the gaps between copies.
+within one pixel, or within a few in a run of very many spans, they are put together: one rectangle
+for each activity, as wide as its spans together, side by side from where the first began. So every
+activity keeps its share, and only the order there is lost, and the gaps between copies.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from dask_mlsched.core.timeline import ACTIVITIES, Activity, Span
 
 #: So many rectangles a page can show and still be moved.
-MOST = 25_000
+MOST = 40_000
 
 #: Pixels of a row on a screen.
 PIXELS = 2_000
@@ -67,7 +67,7 @@ def thinned(rows: Sequence[Sequence[Span]], length: float, most: int = MOST) -> 
         if sum(map(len, made)) <= most or pixels == 1:
             merged = sum(bar.count for bars in made for bar in bars if bar.span is None)
             return Thinned(made, merged, width)
-        pixels = max(1, pixels // 2)
+        pixels = max(1, pixels * 3 // 4)
 
 
 def _alone(span: Span) -> Bar:

@@ -137,7 +137,7 @@ def _source(
 
 def _bar_name(bar: Bar, keys: Sequence[str]) -> str:
     if bar.span is None:
-        return f"{bar.count} together, each narrower than a pixel"
+        return f"{bar.count} that are drawn together"
     return key_text(keys[bar.span.task]) if bar.span.task >= 0 else "–"
 
 

@@ -70,6 +70,8 @@ def test_a_large_run_has_no_more_rectangles_than_asked_for():
     found = thinned(rows, 10.0, most=10_000)
     assert 1_000 < sum(map(len, found.rows)) <= 10_000
     assert found.merged > 100_000
+    # As fine as there is room for: nowhere is a large part of the run one rectangle.
+    assert found.width < 10.0 / 100
 
 
 def test_copies_with_gaps_between_them_are_put_together_as_well():
