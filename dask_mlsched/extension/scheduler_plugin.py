@@ -28,9 +28,10 @@ from distributed.protocol.pickle import dumps
 from tornado.ioloop import PeriodicCallback
 
 from dask_mlsched.config import Config, check_overrides
-from dask_mlsched.extension import dask_versions, parking, remote, status
+from dask_mlsched.extension import dask_versions, exposition, parking, remote, status
 from dask_mlsched.extension.dispatcher import Dispatcher
 from dask_mlsched.extension.management import Management
+from dask_mlsched.extension.plugin_events import PluginEvents
 from dask_mlsched.extension.policy_source import load_policy, prepare
 from dask_mlsched.extension.recording import Recording
 from dask_mlsched.extension.reports import TOPIC
@@ -75,6 +76,7 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
         self._check: PeriodicCallback | None = None
         #: Keeps the task of leaving alive until it is done.
         self._farewell: asyncio.Future[None] | None = None
+        self._events = PluginEvents(self)
 
     # Coming and going
 
@@ -122,6 +124,7 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
         remote.add_handlers(self)
         self._check = PeriodicCallback(self._periodic_check, self.config.check_interval * 1000)
         self._check.start()
+        exposition.add(self)
         # Dask adds the plugin when this returns; only then does it hear of what it brings about.
         asyncio.get_running_loop().call_soon(self._begin, math.inf if heard else started)
 
@@ -129,6 +132,7 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
         """Begin to work, with what the scheduler knows and what workers have said meanwhile."""
         if self._check is None:
             return
+        self._events.begin()
         self._guarded("start", self.update_activity)
         if not self.manages:
             # What an earlier plugin had parked, nobody else would ever send off.
@@ -168,6 +172,8 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
         self.networks.specialise(None)
         released = self._deactivate(release=release, at_once=True)
         self.networks.close()
+        exposition.remove(self)
+        self._events.end(released, replaced=not release)
         return released
 
     async def uninstall(self) -> int:
@@ -301,6 +307,10 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
             self._farewell = asyncio.ensure_future(self._leave())
             return
         self._look_around()
+
+    def _look_at_self(self) -> None:
+        if self._check is not None:
+            self._events.look()
 
     def snapshot(self) -> dict[str, Any]:
         """Describe the state for `Handle.status`."""
