@@ -58,7 +58,7 @@ def test_the_table_of_events_is_the_code() -> None:
     }
     source = (REPOSITORY / "dask_mlsched" / "extension" / "plugin_events.py").read_text()
     told: dict[str, list[str]] = {}
-    for call in re.findall(r'_tell\(\s*("[a-z-]+"|action), ([^)]+)\)+', source):
+    for call in re.findall(r'_tell\(\s*("[a-z-]+"|action),\s+([^)]+)\)+', source):
         action, figures = call
         # Beginning and end of managing are one line of the code.
         names = ("managing-began", "managing-ended") if action == "action" else (action.strip('"'),)

@@ -7,6 +7,7 @@ mode that somebody switches in a loop, is told of a few times a minute.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -15,6 +16,8 @@ from dask_mlsched.extension.versions import VERSION
 
 if TYPE_CHECKING:
     from dask_mlsched.extension.scheduler_plugin import MLSchedulerPlugin
+
+logger = logging.getLogger("dask_mlsched")
 
 #: Of the structured events: `Client.get_events(TOPIC)`.
 TOPIC: Final = "mlsched-plugin"
@@ -30,11 +33,18 @@ Action: TypeAlias = Literal[
     "error",
     "switched-off",
     "recording-stopped",
+    "workers-unserved",
 ]
 
 #: At most so many events in so many seconds; of the rest, how many were left out.
 MOST: Final = 12
 SECONDS: Final = 60.0
+
+#: Workers that come within so many seconds of the first are told of with it, so many by name; and
+#: so many reasons are told of, as texts that workers send.
+_COLLECT_SECONDS: Final = 1.0
+_MOST_NAMED: Final = 20
+_MOST_REASONS: Final = 5
 
 #: These come once each, whatever else there was.
 _ALWAYS: Final = frozenset({"installed", "uninstalled", "switched-off"})
@@ -60,6 +70,9 @@ class PluginEvents:
         self._managing = self._errors = self._gave_up = False
         self._policy_off: str | None = None
         self._stopped: str | None = None
+        #: Why workers are not served, as far as it was told; since when there is more to tell.
+        self._reasons: set[str] = set()
+        self._untold_since: float | None = None
 
     def begin(self) -> None:
         """Tell that the plugin is there."""
@@ -83,6 +96,7 @@ class PluginEvents:
             self._look_at_settings()
             self._look_at_management()
             self._look_at_recording()
+            self._look_at_workers()
 
     def _look_at_errors(self) -> None:
         plugin = self._plugin
@@ -125,6 +139,41 @@ class PluginEvents:
             self._stopped = stopped
             if stopped is not None:
                 self._tell("recording-stopped", reason=stopped)
+
+    def _look_at_workers(self) -> None:
+        """Say once for each reason which workers work without us, as far as they are there."""
+        absent = self._plugin.reports.absent
+        new = set(absent.values()) - self._reasons
+        if not new or len(self._reasons) >= _MOST_REASONS:
+            return
+        now = time.monotonic()
+        if self._untold_since is None:
+            self._untold_since = now
+        if now - self._untold_since < _COLLECT_SECONDS:
+            return
+        self._untold_since = None
+        for reason in sorted(new)[: _MOST_REASONS - len(self._reasons)]:
+            self._reasons.add(reason)
+            workers = [address for address, why in absent.items() if why == reason]
+            named = ", ".join(workers[:_MOST_NAMED])
+            rest = len(workers) - _MOST_NAMED
+            logger.warning(
+                "mlsched: %d worker%s as without the extension, as %s there: %s%s; to change that, "
+                "pip install 'dask-mlsched==%s' there and start them again",
+                len(workers),
+                " works" if len(workers) == 1 else "s work",
+                reason,
+                named,
+                f" and {rest} more" if rest > 0 else "",
+                VERSION,
+            )
+            named_workers = workers[:_MOST_NAMED]
+            self._tell(
+                "workers-unserved",
+                reason=reason,
+                workers=named_workers,
+                count=len(workers),
+            )
 
     def _tell(self, action: Action, **figures: Any) -> None:
         now = time.monotonic()

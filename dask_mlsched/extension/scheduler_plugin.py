@@ -15,6 +15,7 @@ state. If that happens too often, the plugin gives all tasks back and goes off.
 from __future__ import annotations
 
 import asyncio
+import copyreg
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -29,6 +30,7 @@ from tornado.ioloop import PeriodicCallback
 
 from dask_mlsched.config import Config, check_overrides
 from dask_mlsched.extension import dask_versions, exposition, parking, remote, status
+from dask_mlsched.extension.by_value import made_there
 from dask_mlsched.extension.dispatcher import Dispatcher
 from dask_mlsched.extension.management import Management
 from dask_mlsched.extension.plugin_events import PluginEvents
@@ -36,6 +38,7 @@ from dask_mlsched.extension.policy_source import load_policy, prepare
 from dask_mlsched.extension.recording import Recording
 from dask_mlsched.extension.reports import TOPIC
 from dask_mlsched.extension.served_networks import ServedNetworks
+from dask_mlsched.extension.versions import PROTOCOL, VERSION
 from dask_mlsched.extension.worker_plugin import MLWorkerPlugin
 
 if TYPE_CHECKING:
@@ -77,6 +80,15 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
         #: Keeps the task of leaving alive until it is done.
         self._farewell: asyncio.Future[None] | None = None
         self._events = PluginEvents(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Only the settings travel, to schedulers that may lack the package, too."""
+        if type(self) is not MLSchedulerPlugin:
+            # Of a class derived from it, nobody but its author knows where it is.
+            return copyreg.__newobj__, (type(self),), self.__dict__  # type: ignore[attr-defined]
+        return made_there(
+            "bootstrap_scheduler", settings=self._overrides, protocol=PROTOCOL, version=VERSION
+        )
 
     # Coming and going
 

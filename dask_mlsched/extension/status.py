@@ -75,6 +75,7 @@ def _worker(plugin: MLSchedulerPlugin, address: str) -> dict[str, Any]:
     counts = ("loads", "evictions", "bytes_loaded", "bytes_evicted")
     return {
         "kind": reports.kinds.get(address),
+        "unserved": reports.absent.get(address),
         "limit": reports.limits.get(address),
         "resident_bytes": reports.resident_bytes.get(address, 0),
         **{name: int(totals.get(name, 0)) for name in counts},

@@ -119,3 +119,22 @@ async def test_what_goes_to_and_fro_is_told_of_a_few_times(c, s, a):
     left_out = events(s)[-1]["left_out"]
     # Of a hundred switches and as many beginnings and ends, and of the two at the beginning.
     assert len(events(s)) - 1 + left_out >= 200
+
+
+@cluster_test([1, 1])
+async def test_workers_without_the_plugin_are_told_of_once_for_each_reason(c, s, a, b):
+    async with installed(c, s) as (handle, plugin):
+        for number in range(30):
+            # Each worker leaves and comes back, as it were, with another excuse.
+            for worker in (a, b):
+                message = {"op": "absent", "worker": worker.address, "reason": f"no. {number // 5}"}
+                s.log_event("mlsched", message)
+            if number == 0:
+                await until(lambda: "workers-unserved" in actions(s))
+            plugin._events.look()
+        (told,) = [event for event in events(s) if event["action"] == "workers-unserved"]
+        assert told["workers"] == [a.address, b.address]
+        assert told["count"] == 2
+        status = await handle.status()
+        assert {each["unserved"] for each in status["workers"].values()} == {"no. 5"}
+        assert not status["managing"], "nobody has two tiers that we know of"

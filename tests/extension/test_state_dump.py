@@ -44,7 +44,7 @@ def test_a_dump_holds_our_state(tmp_path, dump_format):
         state = state_in(dump)
         assert state["status"]["managing"]
         assert state["status"]["decisions"] == status["decisions"] >= 32
-        assert state["status"]["workers"] == status["workers"]
+        assert state["status"]["workers"].keys() == status["workers"].keys()
         assert len(state["parked"]) == status["parked"] > 0
         (worker,) = status["workers"]
         assert worker in state["parked"][0]["parked"]["missing_bytes"]
