@@ -31,7 +31,7 @@ class NotFound:
     """Finds that the package is not installed."""
 
     @staticmethod
-    def find_spec(name, *_) -> None:
+    def find_spec(name: str, *_: object) -> None:
         if name.partition(".")[0] == "dask_mlsched":
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 import dask
 import numpy as np
 import pytest
+import yaml
 from distributed import Client, LocalCluster, SSHCluster
 from distributed.security import Security
 
@@ -20,6 +22,8 @@ from shell_cluster import scheduler, with_package, worker
 from ssh_server import ssh_server
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "ways_in.md"
 
 PRELOAD = "dask_mlsched.extension.preload"
 
@@ -197,3 +201,32 @@ def test_tls_in_the_shell(tmp_path, preloaded):
     ):
         assert address.startswith("tls://")
         works(client, dask_mlsched.Handle(client) if preloaded else dask_mlsched.install(client))
+
+
+def blocks(opening: str) -> list[str]:
+    """Return the programs on the page that begin like this."""
+    fenced = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    return [block for block in fenced if block.startswith(opening)]
+
+
+@pytest.mark.parametrize("program", blocks("cluster = "))
+def test_programs_on_the_page_run_as_they_stand(program):
+    names = {"dask_mlsched": dask_mlsched, "Client": Client, "LocalCluster": LocalCluster}
+    exec(program, names)
+    with names["cluster"], names["client"] as client:
+        assert client.submit(sum, [1, 2]).result() == 3
+        assert names["handle"].status()["mode"] == "manage"
+
+
+def test_the_page_has_programs_and_the_lines_of_the_shell():
+    assert len(blocks("cluster = ")) == 3
+    page = PAGE.read_text()
+    (yaml_block,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    assert yaml.safe_load(yaml_block)["distributed"] == yaml.safe_load(YAML)["distributed"]
+    for line in (
+        f"$ dask scheduler --preload {PRELOAD}\n",
+        f"$ export DASK_DISTRIBUTED__SCHEDULER__PRELOAD={PRELOAD}\n",
+        f'dask.config.set({{"distributed.scheduler.preload": ["{PRELOAD}"]}})\n',
+        f"$ dask scheduler --protocol tls $tls --preload {PRELOAD}\n",
+    ):
+        assert line in page
