@@ -79,6 +79,10 @@ def _worker(name: str) -> Callable[[Status], Iterable[Sample]]:
     return read
 
 
+def _unserved(status: Status) -> Iterator[Sample]:
+    yield (), float(sum(each["unserved"] is not None for each in status["workers"].values()))
+
+
 def _moves(load: str, evict: str) -> Callable[[Status], Iterable[Sample]]:
     """Read a figure of both directions of each worker's store."""
 
@@ -189,6 +193,12 @@ FIGURES: Final = (
         "Messages from workers, by what became of them",
         _reports,
         ("outcome",),
+    ),
+    Figure(
+        "workers_unserved",
+        "gauge",
+        "Workers that work as without the plugin, as they lack the package or have another one",
+        _unserved,
     ),
     Figure(
         "worker_resident_bytes",
