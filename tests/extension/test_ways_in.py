@@ -7,7 +7,9 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import dask
 import numpy as np
@@ -211,7 +213,17 @@ def blocks(opening: str) -> list[str]:
 
 @pytest.mark.parametrize("program", blocks("cluster = "))
 def test_programs_on_the_page_run_as_they_stand(program):
-    names = {"dask_mlsched": dask_mlsched, "Client": Client, "LocalCluster": LocalCluster}
+    # Others on this machine may have Dask's usual port for the dashboard.
+    usual = {"dashboard_address": ":0"}
+    package = SimpleNamespace(
+        install=dask_mlsched.install,
+        LocalDeviceCluster=partial(dask_mlsched.LocalDeviceCluster, **usual),
+    )
+    names = {
+        "dask_mlsched": package,
+        "Client": Client,
+        "LocalCluster": partial(LocalCluster, **usual),
+    }
     exec(program, names)
     with names["cluster"], names["client"] as client:
         assert client.submit(sum, [1, 2]).result() == 3
