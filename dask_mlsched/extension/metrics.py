@@ -9,6 +9,7 @@ alive.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Iterable
@@ -100,5 +101,7 @@ def remove(plugin: MLSchedulerPlugin) -> None:
             return
         _collector.plugins.discard(plugin)
         if not _collector.plugins:
-            prometheus_client.REGISTRY.unregister(_collector)
+            # Somebody may have emptied the registry; the plugin leaves all the same.
+            with contextlib.suppress(KeyError):
+                prometheus_client.REGISTRY.unregister(_collector)
             _collector = None

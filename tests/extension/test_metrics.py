@@ -238,6 +238,21 @@ def test_a_plugin_that_nobody_stopped_is_not_kept_alive():
     assert not list(registered())
 
 
+def test_a_registry_that_somebody_has_emptied_stops_nobody_from_leaving():
+    class Plugin:
+        scheduler = None
+
+    plugin = Plugin()
+    metrics.add(plugin)
+    (collector,) = registered()
+    prometheus_client.REGISTRY.unregister(collector)
+    metrics.remove(plugin)
+    metrics.add(plugin)
+    assert len(list(registered())) == 1
+    metrics.remove(plugin)
+    assert not list(registered())
+
+
 def test_without_pages_nothing_is_missing():
     with (
         LocalCluster(
