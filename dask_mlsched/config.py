@@ -45,6 +45,8 @@ _KEYS = {
     "check_interval": "check-interval",
     "snapshot_interval": "snapshot-interval",
     "explain_length": "explain-length",
+    "dashboard": "dashboard.enabled",
+    "dashboard_interval": "dashboard.interval",
     "trace": "trace",
     "trace_directory": "trace-directory",
     "trace_limit": "trace-limit",
@@ -98,6 +100,8 @@ class Config:
     check_interval: float
     snapshot_interval: float
     explain_length: int
+    dashboard: bool
+    dashboard_interval: float
     trace: TraceMode
     trace_directory: str | None
     trace_limit: int
@@ -251,3 +255,9 @@ def spill_compression() -> str | None:
     """Return how Dask compresses what it writes to disk; our stores do as it does."""
     compression: str | None = dask.config.get("distributed.worker.memory.spill-compression")
     return compression
+
+
+def scheduler_address() -> str | None:
+    """Return the address of the scheduler that clients connect to, if one is configured."""
+    address: str | None = dask.config.get("scheduler-address", None)
+    return address

@@ -125,14 +125,15 @@ def _pair(case: Case, problem: Problem, warm_up: Problem, workers: int, *, on_fi
         for on in (on_first, not on_first):
             handle = install(client, **case.settings) if on else None
             # With the plugin in place, so that its first decision, too, is behind it.
-            _run(client, warm_up)
-            seconds[on] = _run(client, problem)
+            run_problem(client, warm_up)
+            seconds[on] = run_problem(client, problem)
             if handle is not None:
                 handle.uninstall()
     return Pair(on=seconds[True], off=seconds[False], on_first=on_first)
 
 
-def _run(client: Client, problem: Problem) -> float:
+def run_problem(client: Client, problem: Problem) -> float:
+    """Return the seconds that a problem takes; end when the scheduler has forgotten it."""
     gc.collect()
     start = time.perf_counter()
     persisted = client.persist(problem.collections)

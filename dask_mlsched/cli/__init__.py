@@ -14,6 +14,7 @@ def _commands() -> Sequence[click.Command]:
     from dask_mlsched.cli.commands import bench, demo, overhead
     from dask_mlsched.cli.contest import contest
     from dask_mlsched.cli.evaluate import evaluate
+    from dask_mlsched.cli.explain import explain, status
     from dask_mlsched.cli.fidelity import fidelity
     from dask_mlsched.cli.models import models
     from dask_mlsched.cli.published import published
@@ -30,6 +31,7 @@ def _commands() -> Sequence[click.Command]:
         contest,
         demo,
         evaluate,
+        explain,
         fidelity,
         models,
         overhead,
@@ -38,6 +40,7 @@ def _commands() -> Sequence[click.Command]:
         replay,
         simulate,
         speed,
+        status,
         train,
         training,
     )

@@ -217,9 +217,15 @@ def bench(
 @click.option("--tasks", type=COUNT, default=20_000, show_default=True)
 @click.option("--pairs", type=COUNT, default=5, show_default=True, help="Of runs, in each case.")
 @click.option("--workers", type=COUNT, default=2, show_default=True)
+@click.option("--dashboard", is_flag=True, help="Instead: what the dashboard's pages cost.")
 @click.option("--json", "json_file", type=JSON, help="Write the figures here; - is stdout.")
-def overhead(tasks: int, pairs: int, workers: int, json_file: str | None) -> None:
+def overhead(
+    tasks: int, pairs: int, workers: int, json_file: str | None, *, dashboard: bool
+) -> None:
     """Measure what the plugin costs where it cannot help: no-op tasks, with it and without."""
+    if dashboard:
+        _overhead_of_dashboard(tasks, pairs, workers, json_file)
+        return
     results = []
     with progress_bars() as progress:
         for case in plugin_overhead.CASES:
@@ -237,6 +243,28 @@ def overhead(tasks: int, pairs: int, workers: int, json_file: str | None) -> Non
         write_json(json_file, plugin_overhead.as_json(results))
     if json_file != "-":
         console().print(plugin_overhead.table(results))
+
+
+def _overhead_of_dashboard(tasks: int, pairs: int, workers: int, json_file: str | None) -> None:
+    from dask_mlsched.benchmarks import dashboard_cost
+
+    results = []
+    with progress_bars() as progress:
+        for looked_at in (False, True):
+            bar = progress.add_task("one looks" if looked_at else "nobody looks", total=pairs)
+            results.append(
+                dashboard_cost.measure(
+                    looked_at=looked_at,
+                    tasks=tasks,
+                    pairs=pairs,
+                    workers=workers,
+                    on_pair=partial(advance, progress, bar),
+                )
+            )
+    if json_file is not None:
+        write_json(json_file, dashboard_cost.as_json(results))
+    if json_file != "-":
+        console().print(dashboard_cost.table(results))
 
 
 def _sources(context: click.Context) -> dict[str, ParameterSource | None]:

@@ -27,6 +27,7 @@ from dask_mlsched.core.planner_guard import PlannerGuard
 from dask_mlsched.core.planners.picture import UNKNOWN_SECONDS, Picture
 from dask_mlsched.core.planners.planner import Planner
 from dask_mlsched.core.policies import Candidate, HoldOption, Policy, Situation
+from dask_mlsched.core.recent_choices import RecentChoices
 
 #: Why a task was chosen: by the policy; because it was the only choice; because everything fits
 #: in the fast tier, so that order does not matter to memory; because there is no policy, or it
@@ -87,6 +88,8 @@ class Chooser:
     planners: PlannerGuard | None
     #: Names victims when a task needs room.
     rule: eviction.EvictionRule
+    #: What was chosen of late among several tasks; of a policy that plans, nothing is known.
+    recent: RecentChoices
 
     def __init__(
         self,
@@ -123,6 +126,7 @@ class Chooser:
         self.reasons = Counter()
         self.recent_seconds = deque(maxlen=RECENT)
         self.total_seconds = 0.0
+        self.recent = RecentChoices()
 
     @property
     def policy_failures(self) -> int:
@@ -202,6 +206,7 @@ class Chooser:
         if choice is None:
             in_order = level.in_order(worker, 1) or [candidates[0].task]
             return self._run(in_order[0], worker, now, "policy failed", in_order)
+        self.recent.add(situation, choice)
         if choice < len(candidates):
             task = candidates[choice].task
             return self._run(task, worker, now, "policy", [c.task for c in candidates])

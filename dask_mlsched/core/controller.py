@@ -36,6 +36,7 @@ from dask_mlsched.core.eviction import MOST_VICTIMS
 from dask_mlsched.core.graph import TaskGraph, TaskState
 from dask_mlsched.core.parked import ParkedTasks
 from dask_mlsched.core.policies import Policy
+from dask_mlsched.core.run_log import RunLog
 from dask_mlsched.core.worker_line import WorkerLine
 
 _WAITING, _PARKED, _SENT, _RUNNING, _COMPUTED = (
@@ -89,6 +90,8 @@ class Controller:
     #: Holds begun, and seconds that slots were held.
     holds: int
     hold_seconds: float
+    #: Takes down what happens, for those who look at a run once it is over; None if nobody does.
+    log: RunLog | None
 
     def __init__(
         self, policy: Policy | None, settings: Settings, stopwatch: Callable[[], float]
@@ -100,6 +103,7 @@ class Controller:
         self.oversized = 0
         self.holds = 0
         self.hold_seconds = 0.0
+        self.log = None
         self.settings = settings
         self._where = self.books.where
         self._with_room = self.books.with_room
@@ -177,7 +181,10 @@ class Controller:
                 msg = f"{kind.__name__} for task {task} in {state.name}; expected {names}"
                 raise IllegalEvent(msg)
         self.chooser.picture.now = event.time
-        return self._handlers[kind](event) or []
+        instructions = self._handlers[kind](event) or []
+        if self.log is not None:
+            self.log.add(event, instructions)
+        return instructions
 
     def _tell(self, callback: str, *arguments: Any) -> None:
         """Tell a policy that plans of something, by the name of its callback."""

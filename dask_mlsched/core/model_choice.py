@@ -53,6 +53,17 @@ class KnownFamily:
     sent_back: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a model comes from, as its card says."""
+
+    made_by: str
+    #: The models that it was made from.
+    parents: tuple[str, ...]
+    date: str
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class Catalogue:
     """All that there is to choose from; a newer one takes the place of an older one."""
@@ -71,6 +82,8 @@ class Catalogue:
     #: Similarities from which on two graphs are of one family, and from which on they are near.
     same_family: float = 0.9
     near_family: float = 0.6
+    #: Of every model that is named here and of those that it was made from, for people.
+    lineage: Mapping[str, Origin] = field(default_factory=dict)
 
     def frame(self) -> Frame:
         """Put it into a frame."""
@@ -88,6 +101,7 @@ class Catalogue:
             "trial": self.trial,
             "same_family": self.same_family,
             "near_family": self.near_family,
+            "lineage": {ref: asdict(origin) for ref, origin in self.lineage.items()},
         }
         return Frame(CATALOGUE, fields, arrays)
 
@@ -104,6 +118,15 @@ class Catalogue:
             refs = [str(ref) for ref in frame.fields["networks"]]
             unknown = _beliefs(frame.fields["unknown"])
             families = tuple(_family(each) for each in frame.fields["families"])
+            lineage = {
+                str(ref): Origin(
+                    str(each["made_by"]),
+                    tuple(map(str, each["parents"])),
+                    str(each["date"]),
+                    str(each["reason"]),
+                )
+                for ref, each in frame.fields["lineage"].items()
+            }
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             msg = f"no catalogue of models ({type(error).__name__}: {error}); expected one whole"
             raise FrameError(msg) from None
@@ -124,6 +147,7 @@ class Catalogue:
             None if frame.fields.get("trial") is None else frame.text("trial"),
             frame.number("same_family"),
             frame.number("near_family"),
+            lineage,
         )
         named = {made.champion, *(arm.model for arms in made.choices for arm in arms)}
         named |= {made.trial} if made.trial is not None else set()

@@ -60,6 +60,11 @@ class Residency:
         """Bytes in the slow tier; adds them up."""
         return sum(self._slow.values())
 
+    @property
+    def clean_bytes(self) -> int:
+        """Bytes of resident arrays that have been in the slow tier before; adds them up."""
+        return sum(self._resident[array] for array in self._clean)
+
     def sizes(self) -> ItemsView[int, int]:
         """Return the resident arrays with their bytes, least recently used first."""
         return self._resident.items()

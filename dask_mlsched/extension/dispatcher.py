@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, OrderedDict
-from typing import TYPE_CHECKING
+from collections import Counter, OrderedDict, deque
+from typing import TYPE_CHECKING, Final
 
 from dask.typing import Key
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from distributed.scheduler import Scheduler, TaskState
 
 logger = logging.getLogger("dask_mlsched")
+
+#: Holds that are kept, for people.
+_HOLDS: Final = 200
 
 
 class Dispatcher:
@@ -33,8 +36,10 @@ class Dispatcher:
         Whether workers load what a task misses while it waits for a thread.
     """
 
-    #: key -> how it was last decided, for which worker, and by which model, the newest last.
-    decided: OrderedDict[Key, tuple[ev.Run, str, str | None]]
+    #: key -> how it was last decided, for which worker, by which policy and model, the newest last.
+    decided: OrderedDict[Key, tuple[ev.Run, str, str, str | None]]
+    #: The last holds, the newest last, and for which worker each was.
+    held: deque[tuple[ev.Hold, str]]
     #: Tasks left to Dask, by reason.
     unmanaged: Counter[str]
 
@@ -44,31 +49,34 @@ class Dispatcher:
         self._load_ahead = load_ahead
         self._warned: set[str] = set()
         self.decided = OrderedDict()
+        self.held = deque(maxlen=_HOLDS)
         self.unmanaged = Counter()
 
     def decide(
-        self, controller: Controller, translator: Translator, model: str | None = None
+        self, controller: Controller, translator: Translator, policy: str, model: str | None = None
     ) -> list[ev.Hold]:
         """Ask for decisions and send off what is to run; return the holds that began.
 
         Parameters
         ----------
-        model
-            What decides, for explanations; None if no model was chosen.
+        policy, model
+            What decides, for explanations; no model if none was chosen.
         """
         instructions = controller.handle(ev.Decide(time.monotonic()))
         runs = [each for each in instructions if isinstance(each, ev.Run)]
         if runs:
-            self._dispatch(runs, controller, translator, model)
+            self._dispatch(runs, controller, translator, (policy, model))
         self._warn(controller)
-        return [each for each in instructions if isinstance(each, ev.Hold)]
+        holds = [each for each in instructions if isinstance(each, ev.Hold)]
+        self.held += [(hold, translator.workers.key(hold.worker)) for hold in holds]
+        return holds
 
     def _dispatch(
         self,
         runs: list[ev.Run],
         controller: Controller,
         translator: Translator,
-        model: str | None,
+        decider: tuple[str, str | None],
     ) -> None:
         tasks = self._scheduler.tasks
         choices: list[tuple[TaskState, str]] = []
@@ -87,7 +95,7 @@ class Dispatcher:
             if run.evict or load_ahead:
                 victims = [translator.tasks.key(array) for array in run.evict]
                 sent_along[ts] = hints.Hints(victims, load_ahead)
-            self._remember(ts.key, run, address, model)
+            self._remember(ts.key, run, address, decider)
         with hints.travelling(sent_along):
             refused = parking.dispatch(self._scheduler, choices, stimulus())
         for ts in (*refused, *not_ours):
@@ -101,9 +109,11 @@ class Dispatcher:
         if not_ours:
             self._scheduler.transitions({ts.key: "processing" for ts in not_ours}, stimulus())
 
-    def _remember(self, key: Key, run: ev.Run, address: str, model: str | None) -> None:
+    def _remember(
+        self, key: Key, run: ev.Run, address: str, decider: tuple[str, str | None]
+    ) -> None:
         self.decided.pop(key, None)
-        self.decided[key] = (run, address, model)
+        self.decided[key] = (run, address, *decider)
         while len(self.decided) > self._length:
             self.decided.popitem(last=False)
 

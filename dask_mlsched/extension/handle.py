@@ -14,8 +14,10 @@ from distributed import Client
 
 from dask_mlsched.config import ConfigError, check_overrides
 from dask_mlsched.extension import sparse
+from dask_mlsched.extension.explanation import Explanation
 from dask_mlsched.extension.recording import NotRecordedError
 from dask_mlsched.extension.scheduler_plugin import MLSchedulerPlugin
+from dask_mlsched.extension.status_text import Status
 from dask_mlsched.extension.trace_files import write_at_once
 from dask_mlsched.extension.versions import VERSION
 
@@ -44,13 +46,30 @@ class Handle:
         return f"<mlsched on {scheduler.address if scheduler else 'a closed cluster'}>"
 
     def status(self) -> Any:
-        """Return what the plugin has done so far, as a dictionary."""
-        return self._client.sync(self._call, "mlsched_status")
+        """Return what the plugin has done so far: a dictionary that prints as text.
+
+        Returns
+        -------
+        dask_mlsched.extension.status_text.Status
+            In a notebook it shows itself as HTML.
+        """
+        return self._client.sync(self._status)
 
     def explain(self, key: Key) -> Any:
-        """Return what became of a task and why: where it ran, what was missing, who decided."""
+        """Return what became of a task and why: where it ran, what was missing, who decided.
+
+        Parameters
+        ----------
+        key
+            Of the task; a future will do.
+
+        Returns
+        -------
+        dask_mlsched.extension.explanation.Explanation
+            A dictionary that prints as sentences, with the figures in it.
+        """
         key = getattr(key, "key", key)
-        return self._client.sync(self._call, "mlsched_explain", key=key)
+        return self._client.sync(self._explain, key)
 
     def set_mode(self, mode: str) -> Any:
         """Switch to `off`, `observe` or `manage`.
@@ -116,6 +135,12 @@ class Handle:
             f"({VERSION}) asks for: install the same version on both"
         )
         raise OtherVersionError(msg)
+
+    async def _status(self) -> Status:
+        return Status(await self._call("mlsched_status"))
+
+    async def _explain(self, key: Key) -> Explanation:
+        return Explanation(await self._call("mlsched_explain", key=key))
 
     async def _set(self, **kwargs: str) -> None:
         problem = await self._call("mlsched_set", **kwargs)

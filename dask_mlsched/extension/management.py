@@ -24,6 +24,7 @@ from dask_mlsched.extension import parking
 from dask_mlsched.extension.dispatcher import stimulus
 from dask_mlsched.extension.episodes import MOST_LEFT
 from dask_mlsched.extension.model_runs import ModelRuns
+from dask_mlsched.extension.observation import Observation
 from dask_mlsched.extension.parking import Unmanaged
 from dask_mlsched.extension.policy_source import load_policy
 from dask_mlsched.extension.reports import Reports
@@ -49,6 +50,8 @@ class Management(ModelRuns):
 
     #: Set by `start`; so are `scheduler`, `dispatcher`, `recording` and `networks`.
     config: Config
+    #: What the dashboard reads; None if there is to be none.
+    observation: Observation | None
     #: What watches the scheduler and decides; None while the plugin is off or has nothing to do.
     controller: Controller | None
     translator: Translator | None
@@ -63,6 +66,7 @@ class Management(ModelRuns):
     last_error: str | None
 
     def __init__(self) -> None:
+        self.observation = None
         self.controller = None
         self.translator = None
         self.mode = "off"
@@ -175,6 +179,8 @@ class Management(ModelRuns):
         )
         # For users it is all one: no count ever goes backwards.
         self.controller.count_on(self.counted)
+        if self.observation is not None:
+            self.observation.follow(self.controller)
         if self.networks.left_to_dask:
             self._ask(policy)
         self.translator = Translator(self.scheduler, self.controller)
@@ -199,6 +205,8 @@ class Management(ModelRuns):
             self._look_at_self()
             self._note_failures(self.controller)
             self.counted = self.controller.counts()
+            if self.observation is not None and learn:
+                self.observation.leave(self)
         self.controller = None
         self.translator = None
         ended = self.recording.end()
@@ -264,7 +272,8 @@ class Management(ModelRuns):
         controller, translator = self.controller, self.translator
         if controller is None or translator is None or not controller.parked:
             return
-        for hold in self.dispatcher.decide(controller, translator, self.networks.model):
+        model = self.networks.model
+        for hold in self.dispatcher.decide(controller, translator, self.policy_name, model):
             delay = max(0.0, hold.until - time.monotonic())
             asyncio.get_running_loop().call_later(delay, self._schedule_pass)
 
@@ -283,6 +292,8 @@ class Management(ModelRuns):
             # The timeout runs from now on, not from when the tasks were parked.
             parking.keep_alive(self.scheduler)
         self._had_running = running
+        if self.observation is not None:
+            self.observation.look(self)
         if self.specialising is not None and self.watches and self.manages:
             self._guarded("specialise", self._look, self.specialising)
         if self.training is not None and self.watches:

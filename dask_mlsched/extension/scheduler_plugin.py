@@ -29,10 +29,19 @@ from distributed.protocol.pickle import dumps
 from tornado.ioloop import PeriodicCallback
 
 from dask_mlsched.config import Config, check_overrides
-from dask_mlsched.extension import dask_versions, exposition, parking, remote, status
+from dask_mlsched.extension import (
+    dask_versions,
+    explaining,
+    exposition,
+    parking,
+    remote,
+    status,
+)
 from dask_mlsched.extension.by_value import made_there
+from dask_mlsched.extension.dashboard.pages import Pages
 from dask_mlsched.extension.dispatcher import Dispatcher
 from dask_mlsched.extension.management import Management
+from dask_mlsched.extension.observation import Observation
 from dask_mlsched.extension.plugin_events import PluginEvents
 from dask_mlsched.extension.policy_source import load_policy, prepare
 from dask_mlsched.extension.recording import Recording
@@ -75,6 +84,8 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
         super().__init__()
         self._overrides = overrides
         self.remote_handlers = {}
+        #: In the dashboard; None if there are to be none.
+        self.pages: Pages | None = None
         #: Runs from `start` to `stop`.
         self._check: PeriodicCallback | None = None
         #: Keeps the task of leaving alive until it is done.
@@ -133,6 +144,10 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
             self.networks.training.catalogue_came = self.catalogue_came
         self.mode = self.config.mode
         self.policy_name = self.config.policy
+        if self.config.dashboard:
+            self.observation = Observation(self.config.dashboard_interval)
+            self.pages = Pages(self)
+            self._guarded("dashboard", self.pages.add)
         remote.add_handlers(self)
         self._check = PeriodicCallback(self._periodic_check, self.config.check_interval * 1000)
         self._check.start()
@@ -185,6 +200,10 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
         released = self._deactivate(release=release, at_once=True)
         self.networks.close()
         exposition.remove(self)
+        if self.pages is not None and self.observation is not None:
+            self._guarded("dashboard", self.pages.remove)
+            self.observation.close()
+            self.observation = None
         self._events.end(released, replaced=not release)
         return released
 
@@ -330,4 +349,4 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
 
     def explain(self, key: Key) -> dict[str, Any]:
         """Describe what became of a task, for `Handle.explain`."""
-        return status.explain(self, key)
+        return explaining.explain(self, key)

@@ -62,13 +62,13 @@ def _parked(plugin: MLSchedulerPlugin) -> list[dict[str, Any]]:
         return []
     state = controller.graph.state
     parked = (key for key, number in translator.tasks.items() if state[number] == TaskState.PARKED)
-    return [status.explain(plugin, key) for key in islice(parked, MOST_TASKS)]
+    return [plugin.explain(key) for key in islice(parked, MOST_TASKS)]
 
 
 def _decided(plugin: MLSchedulerPlugin) -> list[dict[str, Any]]:
     """Describe the latest decisions, the newest last."""
     latest = list(islice(reversed(plugin.dispatcher.decided), MOST_TASKS))
-    return [status.explain(plugin, key) for key in reversed(latest)]
+    return [plugin.explain(key) for key in reversed(latest)]
 
 
 def _without(state: Any, exclude: Container[str]) -> Any:

@@ -5,15 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from dask.typing import Key
 
-from dask_mlsched.core.graph import TaskState
-from dask_mlsched.extension import parking
 from dask_mlsched.extension.versions import VERSION
 
 if TYPE_CHECKING:
-    from distributed.scheduler import TaskState as DaskTask
-
     from dask_mlsched.extension.scheduler_plugin import MLSchedulerPlugin
 
 
@@ -40,9 +35,16 @@ def snapshot(plugin: MLSchedulerPlugin) -> dict[str, Any]:
         },
         "trace": plugin.recording.snapshot(),
         "specialising": None if plugin.specialising is None else plugin.specialising.snapshot(),
+        "dashboard": _dashboard(plugin),
         "training": None if plugin.training is None else plugin.training.snapshot(),
         **_decisions(plugin),
     }
+
+
+def _dashboard(plugin: MLSchedulerPlugin) -> dict[str, Any] | None:
+    if plugin.observation is None or plugin.pages is None:
+        return None
+    return {"why_none": plugin.pages.why_none, **plugin.observation.snapshot()}
 
 
 def _decisions(plugin: MLSchedulerPlugin) -> dict[str, Any]:
@@ -82,62 +84,4 @@ def _worker(plugin: MLSchedulerPlugin, address: str) -> dict[str, Any]:
         "load_seconds": float(totals.get("load_seconds", 0.0)),
         "evict_seconds": float(totals.get("evict_seconds", 0.0)),
         "in_flight": in_flight,
-    }
-
-
-def explain(plugin: MLSchedulerPlugin, key: Key) -> dict[str, Any]:
-    """Describe what became of one task, and why."""
-    ts = plugin.scheduler.tasks.get(key)
-    answer: dict[str, Any] = {"key": key, "state": ts.state if ts else "unknown"}
-    if ts is not None:
-        answer["managed"] = parking.is_ours(ts)
-        if not answer["managed"]:
-            answer["left_to_dask"] = _why_left(plugin, ts)
-    if key in plugin.dispatcher.decided:
-        run, address, model = plugin.dispatcher.decided[key]
-        answer["decision"] = {
-            "worker": address,
-            "reason": run.reason,
-            "missing_bytes": run.missing_bytes,
-            "candidates": run.candidates,
-            "place_in_dask_order": run.rank,
-            "held_seconds": run.held_seconds,
-        }
-        if model is not None:
-            answer["decision"]["model"] = model
-    parked = _parked(plugin, key)
-    if parked is not None:
-        answer["parked"] = parked
-    return answer
-
-
-def _why_left(plugin: MLSchedulerPlugin, ts: DaskTask) -> str | None:
-    if plugin.manages:
-        return parking.reason_to_leave(ts)
-    models = plugin.networks.models
-    if models is not None and models.left_to_dask and models.choice is not None:
-        return f"baseline: {models.choice.why}"
-    return "the plugin manages nothing now"
-
-
-def _parked(plugin: MLSchedulerPlugin, key: Key) -> dict[str, Any] | None:
-    controller, translator = plugin.controller, plugin.translator
-    number = translator.tasks.get(key) if translator else None
-    if controller is None or translator is None or number is None:
-        return None
-    graph = controller.graph
-    if graph.state[number] != TaskState.PARKED:
-        return None
-    inputs = [(dep, graph.nbytes[dep]) for dep in graph.dependencies[number]]
-    home = controller.levels[graph.priority[number][0]].home(number)
-    return {
-        "home": None if home is None else translator.workers.key(home),
-        "missing_bytes": {
-            translator.workers.key(worker): device.residency.missing_bytes(inputs)
-            for worker, device in controller.devices.items()
-        },
-        "free_slots": {
-            translator.workers.key(worker): device.free_slots(controller.settings.lookahead)
-            for worker, device in controller.devices.items()
-        },
     }

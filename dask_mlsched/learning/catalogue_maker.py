@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from dask_mlsched.core.model_choice import BASELINE, Belief, Catalogue, KnownFamily
+from dask_mlsched.core.model_choice import BASELINE, Belief, Catalogue, KnownFamily, Origin
 from dask_mlsched.core.network import Network
 from dask_mlsched.learning import beliefs
 from dask_mlsched.learning.family import Family
@@ -15,6 +15,9 @@ from dask_mlsched.learning.verdict import judge_here
 
 #: The makespan over Dask's of the model that ships, on DAGs that its training has not seen.
 SHIPPED_MAKESPAN: Final = 0.661
+
+#: Models whose origin is told.
+LONGEST_LINEAGE: Final = 64
 
 
 class CatalogueMaker:
@@ -104,7 +107,23 @@ class CatalogueMaker:
             trial=challenger if challenger in networks else None,
             same_family=self._operations.thresholds.same_family,
             near_family=self._operations.thresholds.near_family,
+            lineage=self._lineage(networks),
         )
+
+    def _lineage(self, refs: Iterable[str]) -> dict[str, Origin]:
+        """Look up where models come from, and what those were made from."""
+        library = self._operations.library
+        known: dict[str, Origin] = {}
+        waiting = list(refs)
+        while waiting and len(known) < LONGEST_LINEAGE:
+            ref = waiting.pop(0)
+            if ref in known or not self._operations.is_there(ref):
+                continue
+            card = library.card(ref)
+            parents = tuple(map(str, card.parents))
+            known[ref] = Origin(card.made_by, parents, card.date, card.reason)
+            waiting += parents
+        return known
 
     def _general(self) -> Iterator[tuple[str, tuple[float, float]]]:
         """Yield what generalists are worth for families in general."""

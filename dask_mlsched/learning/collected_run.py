@@ -11,6 +11,7 @@ import numpy as np
 
 from dask_mlsched.core.calibration import Calibration, calibrate
 from dask_mlsched.core.dag import Dag
+from dask_mlsched.core.dask_alone import dask_alone
 from dask_mlsched.core.judgement import Gate, Survey, survey
 from dask_mlsched.core.machine import SimulationError
 from dask_mlsched.core.network import Network
@@ -20,7 +21,7 @@ from dask_mlsched.learning.dag_digest import dag_digest
 from dask_mlsched.learning.ended_run import EndedRun
 from dask_mlsched.learning.family_suite import recorded_instance
 from dask_mlsched.learning.fingerprint import fingerprint
-from dask_mlsched.learning.instance import Instance, InstanceError, dask_alone
+from dask_mlsched.learning.instance import Instance, InstanceError
 from dask_mlsched.learning.live_labels import Judging, LiveLabels, add_run
 from dask_mlsched.learning.replay import ReplayBuffer
 from dask_mlsched.learning.run_facts import RunFacts, run_facts

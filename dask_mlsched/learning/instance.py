@@ -8,7 +8,7 @@ share of the bytes that a policy moves and no idling, makespan over stock's is `
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.compiled.rollout import Figures, Rollout
 from dask_mlsched.core.costs import CopyCost, Costs, bounds
 from dask_mlsched.core.dag import Dag, Integers
+from dask_mlsched.core.dask_alone import dask_alone
 from dask_mlsched.core.machine import Machine
 from dask_mlsched.core.network import Network
 from dask_mlsched.core.simulator import SimulatedRun, simulate
@@ -178,20 +179,6 @@ def cost_of(ratio: float) -> float:
     """Return the logarithm of a makespan's ratio, three times as much where it is a loss."""
     log = math.log(ratio)
     return log + LOSS_WEIGHT * max(0.0, log)
-
-
-def dask_alone(dag: Dag, order: Integers, machine: Machine, settings: Settings) -> SimulatedRun:
-    """Simulate Dask alone, on a machine that may be able to do more.
-
-    What Dask sends itself brings no hints, so nothing is loaded ahead for it.
-
-    Raises
-    ------
-    dask_mlsched.core.machine.SimulationError
-        If a task does not fit.
-    """
-    alone = replace(machine, overlap=False)
-    return simulate(dag, alone, None, order=order, settings=settings, stock=True)
 
 
 def _alone(

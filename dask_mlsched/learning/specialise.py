@@ -21,10 +21,10 @@ from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.compiled.rollout import Rollout
 from dask_mlsched.core.costs import bounds
 from dask_mlsched.core.dag import Dag, Integers
+from dask_mlsched.core.dask_alone import dask_alone
 from dask_mlsched.core.graph_message import Arm, Objective
 from dask_mlsched.core.machine import Machine
 from dask_mlsched.core.network import Network
-from dask_mlsched.learning.instance import dask_alone
 from dask_mlsched.learning.search import CrossEntropy, SearchSettings
 
 #: With more tasks than this, Dask's order under our controller stands in for Dask alone: that

@@ -14,8 +14,9 @@ from typing import Final
 import numpy as np
 
 from dask_mlsched.core.dag import Dag
+from dask_mlsched.core.dask_alone import dask_alone
 from dask_mlsched.core.machine import Machine, SimulationError, needed_bytes
-from dask_mlsched.learning.instance import Instance, dask_alone
+from dask_mlsched.learning.instance import Instance
 
 #: Scatter of the times of tasks: the deviation of their logarithms.
 TIMES: Final = 0.1

@@ -23,6 +23,7 @@ from dask_mlsched.core.model_choice import (
     Choice,
     Considered,
     KnownFamily,
+    Origin,
 )
 
 MODELS = ("generalist/v0001", "blocks/v0002", "stencil 3/v0001")
@@ -34,6 +35,11 @@ def beliefs() -> st.SearchStrategy[tuple[Belief, ...]]:
         Belief, st.sampled_from((BASELINE, *MODELS)), worth, worth.map(abs), st.integers(0, 10**6)
     )
     return st.lists(belief, max_size=4).map(tuple)
+
+
+def origins() -> st.SearchStrategy[Origin]:
+    text = st.text(max_size=5)
+    return st.builds(Origin, text, st.lists(text, max_size=2).map(tuple), text, text)
 
 
 JSON = st.recursive(
@@ -60,6 +66,7 @@ def catalogues(draw: st.DrawFn) -> Catalogue:
         draw(beliefs()),
         tuple(draw(st.lists(families, max_size=3))),
         {model: random_network(rng, 3, draw(shapes)) for model in MODELS},
+        lineage=draw(st.dictionaries(st.sampled_from(MODELS), origins(), max_size=3)),
     )
 
 

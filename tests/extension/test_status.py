@@ -32,7 +32,7 @@ async def test_the_status_before_anything_has_run(c, s, a, b):
             "evict_seconds": 0.0,
             "in_flight": 0,
         }
-        del status["workers"], status["reports"]
+        del status["workers"], status["reports"], status["dashboard"]
         assert status.pop("version")
         assert status == {
             "mode": "manage",
@@ -137,6 +137,7 @@ async def test_explaining_a_task_that_is_parked(c, s, a, b):
         answer = await handle.explain("parked")
         assert answer["state"] == "no-worker"
         assert answer["parked"] == {
+            "inputs": 1,
             "home": a.address,
             "missing_bytes": {a.address: 0, b.address: s.tasks[big.key].nbytes},
             "free_slots": {a.address: 0, b.address: 0},
@@ -170,7 +171,14 @@ async def test_explaining_what_is_left_to_dask(c, s, a, b):
 @cluster_test([1, 1])
 async def test_explaining_what_nobody_knows(c, s, a, b):
     async with installed(c, s) as (handle, _):
-        assert await handle.explain("nothing") == {"key": "nothing", "state": "unknown"}
+        assert await handle.explain("nothing") == {
+            "key": "nothing",
+            "state": "unknown",
+            "similar": (),
+        }
+        future = c.submit(inc, 1, key="something")
+        await future
+        assert (await handle.explain("thing"))["similar"] == ("something",)
 
 
 @cluster_test([1])

@@ -1,0 +1,1 @@
+"""Pages inside Dask's own dashboard. They read, and change nothing."""

@@ -1,0 +1,185 @@
+"""What a scheduler looked like over the last minutes: samples, as many and no more."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dask_mlsched.core.device import Device
+
+if TYPE_CHECKING:
+    from dask_mlsched.core.controller import Controller
+    from dask_mlsched.extension.management import Management
+
+#: Samples that are kept: ten minutes at two a second.
+LENGTH: Final = 1_200
+
+#: Parked tasks whose inputs are added up for one sample, all devices together.
+_TASKS_LOOKED_AT: Final = 400
+
+#: Recent decisions whose times count in a sample.
+_DECISIONS_LOOKED_AT: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSample:
+    """One device at one time; all in bytes."""
+
+    #: None without a limit.
+    limit: int | None
+    #: As the worker told last; and how much of it could go out without being copied, as predicted.
+    resident: int
+    clean: int
+    #: What the next parked tasks that are at home there read and do not find resident.
+    demand: int
+    #: Copied between the tiers so far.
+    loaded: int
+    evicted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The cluster at one time."""
+
+    #: Counts samples, from 1 on.
+    number: int
+    #: Seconds since 1970.
+    time: float
+    parked: int
+    #: How many decisions had which reason, and holds that began, so far.
+    reasons: Mapping[str, int]
+    holds: int
+    #: Seconds of recent decisions, 50th and 99th percentile; NaN without any.
+    p50: float
+    p99: float
+    #: Copied so far on all devices, those of workers that are gone as well.
+    loaded: int
+    evicted: int
+    devices: Mapping[str, DeviceSample] = field(default_factory=dict)
+
+
+class History:
+    """Takes samples of a plugin's state, and keeps the last ones.
+
+    Parameters
+    ----------
+    length
+        So many are kept.
+    """
+
+    #: The newest last.
+    samples: deque[Sample]
+
+    def __init__(self, length: int = LENGTH) -> None:
+        self.samples = deque(maxlen=length)
+        self._number = 0
+        self._copied: dict[str, tuple[int, int]] = {}
+        self._loaded = 0
+        self._evicted = 0
+
+    def since(self, number: int) -> list[Sample]:
+        """List the samples after the one with a number, the oldest first."""
+        newest = self.samples[-1].number if self.samples else 0
+        skipped = max(0, len(self.samples) - max(0, newest - number))
+        return list(itertools.islice(self.samples, skipped, None))
+
+    def take(self, plugin: Management, now: float) -> None:
+        """Take a sample.
+
+        Parameters
+        ----------
+        now
+            Seconds since 1970.
+        """
+        controller = plugin.controller
+        devices = _devices(plugin)
+        self._count_copies(devices)
+        p50, p99 = _decision_seconds(controller)
+        self._number += 1
+        self.samples.append(
+            Sample(
+                self._number,
+                now,
+                controller.parked if controller else 0,
+                _reasons(controller),
+                controller.holds if controller else 0,
+                p50,
+                p99,
+                self._loaded,
+                self._evicted,
+                devices,
+            )
+        )
+
+    def _count_copies(self, devices: Mapping[str, DeviceSample]) -> None:
+        for address, device in devices.items():
+            loaded, evicted = self._copied.get(address, (0, 0))
+            # A worker that came again under its old address counts from 0.
+            self._loaded += max(0, device.loaded - loaded)
+            self._evicted += max(0, device.evicted - evicted)
+        self._copied = {
+            address: (device.loaded, device.evicted) for address, device in devices.items()
+        }
+
+
+def _devices(plugin: Management) -> dict[str, DeviceSample]:
+    reports = plugin.reports
+    controller, translator = plugin.controller, plugin.translator
+    addresses = [each for each in plugin.scheduler.workers if reports.limits.get(each) is not None]
+    samples = {}
+    for address in addresses:
+        clean = demand = 0
+        number = translator.workers.get(address) if translator is not None else None
+        if controller is not None and number is not None:
+            clean = controller.devices[number].residency.clean_bytes
+            demand = parked_demand(controller, number, _TASKS_LOOKED_AT // len(addresses) + 1)
+        totals = reports.totals.get(address, {})
+        samples[address] = DeviceSample(
+            reports.limits[address],
+            reports.resident_bytes.get(address, 0),
+            min(clean, reports.resident_bytes.get(address, 0)),
+            demand,
+            int(totals.get("bytes_loaded", 0)),
+            int(totals.get("bytes_evicted", 0)),
+        )
+    return samples
+
+
+def parked_demand(controller: Controller, worker: int, most: int) -> int:
+    """Sum the arrays that the next tasks at home on a worker read, and that are not resident.
+
+    Parameters
+    ----------
+    most
+        So many tasks are looked at, the first in Dask's order.
+    """
+    graph, device = controller.graph, controller.devices[worker]
+    missing: set[int] = set()
+    for level in controller.levels.values():
+        for task in level.at_home_in_order(worker, most):
+            missing.update(graph.dependencies[task])
+    return _bytes_missing(controller, device, missing)
+
+
+def _bytes_missing(controller: Controller, device: Device, arrays: set[int]) -> int:
+    nbytes = controller.graph.nbytes
+    return sum(nbytes[array] for array in arrays if array not in device.residency)
+
+
+def _reasons(controller: Controller | None) -> dict[str, int]:
+    if controller is None:
+        return {}
+    return {str(reason): count for reason, count in controller.chooser.reasons.items()}
+
+
+def _decision_seconds(controller: Controller | None) -> tuple[float, float]:
+    if controller is None or not controller.chooser.recent_seconds:
+        return float("nan"), float("nan")
+    recent = itertools.islice(reversed(controller.chooser.recent_seconds), _DECISIONS_LOOKED_AT)
+    p50, p99 = np.percentile(np.fromiter(recent, np.float64), [50, 99]).tolist()
+    return p50, p99

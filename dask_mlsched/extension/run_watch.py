@@ -1,0 +1,164 @@
+"""Watches one run after the other end, keeps what they came to, and has the last one simulated.
+
+What was decided is taken down while it happens (`core.run_log`). Simulating it takes a process of
+its own for some seconds: that is done only while somebody looks, and for the run that ended last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+from dask_mlsched.core.run_log import LoggedRun, RunLog
+from dask_mlsched.core.trace import Header
+from dask_mlsched.extension.comparing_process import ComparingProcess, ComparisonError
+from dask_mlsched.extension.episodes import LEAST_TASKS, MOST_LEFT, Episodes
+from dask_mlsched.extension.run_comparison import RunComparison
+from dask_mlsched.extension.versions import VERSION
+
+if TYPE_CHECKING:
+    from dask_mlsched.core.controller import Controller
+    from dask_mlsched.extension.management import Management
+
+#: Runs that are kept.
+LENGTH: Final = 20
+
+
+@dataclass(frozen=True)
+class WatchedRun:
+    """A run that is over."""
+
+    #: Counts runs, from 1 on; and when it ended, in seconds since 1970.
+    number: int
+    ended: float
+    #: Tasks that began.
+    tasks: int
+    #: What decided: a policy, and the model that it decided by, if one was chosen.
+    policy: str
+    model: str | None
+    #: What it came to, and others would have; None while that is not known.
+    comparison: RunComparison | None = None
+    #: Why that will never be known; None if it may.
+    problem: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Describe it for `status()`."""
+        found = self.comparison
+        return {
+            "number": self.number,
+            "ended": self.ended,
+            "tasks": self.tasks,
+            "policy": self.policy,
+            "model": self.model,
+            "problem": self.problem,
+            "comparison": None if found is None else found.as_dict(),
+            "regret": None if found is None else found.regret,
+            "best": None if found is None else found.best[0],
+        }
+
+
+class RunWatch:
+    """Follows the controllers of one plugin."""
+
+    #: The newest last.
+    runs: deque[WatchedRun]
+    #: Pages that are open: only then is anything simulated.
+    lookers: int
+
+    def __init__(self) -> None:
+        self.runs = deque(maxlen=LENGTH)
+        self.lookers = 0
+        self._controller: Controller | None = None
+        self._episodes = Episodes()
+        self._number = 0
+        #: The run that ended last, until it is simulated.
+        self._waiting: tuple[int, Header, LoggedRun] | None = None
+        #: Makes the process of the next simulation.
+        self.make_process: Callable[[], ComparingProcess] = ComparingProcess
+        self._process: ComparingProcess | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being simulated."""
+        return self._task is None
+
+    def follow(self, controller: Controller) -> None:
+        """Take down what a controller, without tasks so far, is told and says."""
+        controller.log = RunLog()
+        self._controller = controller
+        self._episodes = Episodes()
+
+    def leave(self, plugin: Management) -> None:
+        """End the run that the controller is in, before another one takes its place."""
+        if self._controller is not None:
+            self._end_run(plugin, self._controller)
+            self._controller = None
+
+    def look(self, plugin: Management, now: float) -> None:
+        """See whether a run is over, and have it simulated if somebody looks.
+
+        Parameters
+        ----------
+        now
+            Seconds on any clock.
+        """
+        controller = self._controller
+        if controller is not None and controller.log is not None and controller.log.begun:
+            over = self._episodes.over(plugin.scheduler, controller.log.begun, now)
+            if over and len(plugin.scheduler.tasks) <= MOST_LEFT:
+                self._end_run(plugin, controller)
+        if self.lookers and self._waiting is not None and self._task is None:
+            waiting, self._waiting = self._waiting, None
+            self._process = self.make_process()
+            self._task = asyncio.ensure_future(self._simulate(self._process, *waiting))
+
+    def close(self) -> None:
+        """End the process, if there is one; nothing is simulated any more."""
+        self.lookers = 0
+        self._waiting = None
+        if self._process is not None:
+            self._process.close()
+
+    def _end_run(self, plugin: Management, controller: Controller) -> None:
+        assert controller.log is not None
+        begun = controller.log.begun
+        ended = controller.log.end_run(controller.books, time.monotonic())
+        if begun < LEAST_TASKS:
+            return
+        self._number += 1
+        policy = "stock" if plugin.networks.left_to_dask else plugin.policy_name
+        problem = f"it has more than {len(ended.entries):,} events" if ended.cut else None
+        self.runs.append(
+            WatchedRun(
+                self._number, time.time(), begun, policy, plugin.networks.model, problem=problem
+            )
+        )
+        if problem is None:
+            header = Header(VERSION, time.time(), policy, plugin.mode, controller.settings)
+            took = controller.chooser.recent_seconds
+            ended = replace(ended, decision_seconds=median(took) if took else 0.0)
+            self._waiting = self._number, header, ended
+
+    async def _simulate(
+        self, process: ComparingProcess, number: int, header: Header, run: LoggedRun
+    ) -> None:
+        found: dict[str, Any]
+        try:
+            found = {"comparison": await asyncio.to_thread(process.compare, header, run)}
+        except ComparisonError as error:
+            found = {"problem": str(error)}
+        finally:
+            self._process = self._task = None
+        for place, each in enumerate(self.runs):
+            if each.number == number:
+                self.runs[place] = replace(each, **found)
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """Describe the runs for `status()`, the newest last."""
+        return [run.as_dict() for run in self.runs]

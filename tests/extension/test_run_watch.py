@@ -1,0 +1,124 @@
+"""Runs on a real scheduler: each one is noticed as it ends, and simulated while somebody looks."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from dask_mlsched.core import run_log
+from dask_mlsched.extension import comparing_process
+from live_scheduler import cluster_test, installed, tree, tree_total, until
+from sample_tasks import inc
+
+pytestmark = pytest.mark.integration
+
+
+@cluster_test([1, 1])
+async def test_every_run_is_noticed_as_it_ends(c, s, a, b):
+    async with installed(c, s) as (handle, plugin):
+        watch = plugin.observation.runs
+        for number in (1, 2):
+            assert await tree(c, 30) == tree_total(30)
+            await until(lambda number=number: len(watch.runs) == number)
+        first, second = watch.runs
+        assert (first.number, second.number) == (1, 2)
+        assert first.tasks == second.tasks == 60
+        assert first.policy == "learned"
+        assert first.comparison is None
+        assert first.problem is None
+        told = (await handle.status())["dashboard"]["runs"]
+        assert [each["tasks"] for each in told] == [60, 60]
+
+
+@cluster_test([1, 1])
+async def test_it_is_simulated_only_while_somebody_looks(c, s, a, b):
+    async with installed(c, s) as (handle, plugin):
+        watch = plugin.observation.runs
+        assert await tree(c, 30) == tree_total(30)
+        await until(lambda: watch.runs)
+        await asyncio.sleep(0.3)
+        assert watch.runs[0].comparison is None
+        watch.lookers = 1
+        await until(lambda: watch.runs[0].comparison is not None)
+        found = watch.runs[0].comparison
+        status = await handle.status()
+        assert found.measured.loaded == sum(
+            worker["bytes_loaded"] for worker in status["workers"].values()
+        )
+        (told,) = status["dashboard"]["runs"]
+        assert told["regret"] == found.regret >= 0
+        assert told["comparison"]["dask"]["seconds"] == found.dask.seconds > 0
+
+
+@cluster_test([1])
+async def test_a_run_of_few_tasks_says_nothing(c, s, a):
+    async with installed(c, s) as (_, plugin):
+        assert await c.submit(inc, 1) == 2
+        await asyncio.sleep(1.0)
+        assert not plugin.observation.runs.runs
+
+
+@cluster_test([1])
+async def test_a_run_that_is_too_long_says_so(c, s, a):
+    async with installed(c, s) as (_, plugin):
+        await until(lambda: plugin.manages)
+        plugin.controller.log = run_log.RunLog(limit=50)
+        watch = plugin.observation.runs
+        watch.lookers = 1
+        assert await tree(c, 30) == tree_total(30)
+        await until(lambda: watch.runs)
+        assert watch.runs[0].problem == "it has more than 50 events"
+
+
+@cluster_test([1])
+async def test_a_simulation_that_fails_is_told_and_the_next_is_tried(c, s, a):
+    broken = comparing_process.ComparingProcess
+
+    class Failing(broken):
+        def __init__(self) -> None:
+            super().__init__(("false",))
+
+    async with installed(c, s) as (_, plugin):
+        watch = plugin.observation.runs
+        watch.make_process = Failing
+        watch.lookers = 1
+        assert await tree(c, 30) == tree_total(30)
+        await until(lambda: watch.runs and watch.runs[0].problem)
+        assert "simulation" in watch.runs[0].problem
+        watch.make_process = broken
+        assert await tree(c, 31) == tree_total(31)
+        await until(lambda: len(watch.runs) == 2 and watch.runs[1].comparison)
+
+
+@cluster_test([1])
+async def test_without_a_dashboard_nothing_is_watched(c, s, a):
+    async with installed(c, s, dashboard=False) as (handle, plugin):
+        assert await tree(c, 30) == tree_total(30)
+        assert plugin.observation is None
+        assert plugin.controller.log is None
+        assert (await handle.status())["dashboard"] is None
+
+
+@cluster_test([1])
+async def test_uninstalling_ends_a_simulation(c, s, a):
+    async with installed(c, s) as (handle, plugin):
+        watch = plugin.observation.runs
+        watch.lookers = 1
+        assert await tree(c, 60) == tree_total(60)
+        await until(lambda: watch.runs)
+        await handle.uninstall()
+        await until(lambda: watch.idle)
+
+
+@cluster_test([1])
+async def test_a_policy_that_is_switched_is_named_with_the_run_that_it_ended(c, s, a):
+    async with installed(c, s) as (handle, plugin):
+        watch = plugin.observation.runs
+        await handle.set_policy("greedy")
+        assert await tree(c, 30) == tree_total(30)
+        await until(lambda: watch.runs)
+        assert watch.runs[-1].policy == "greedy"
+        await handle.set_mode("observe")
+        assert await tree(c, 31) == tree_total(31)
+        await until(lambda: len(watch.runs) == 2)
