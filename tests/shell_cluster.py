@@ -72,6 +72,12 @@ class Process:
     def text(self) -> str:
         return self.log.read_text()
 
+    @property
+    def trouble(self) -> list[str]:
+        """Lines of tracebacks that have to do with us; Dask writes some when others leave."""
+        ours = r"Error\b.*dask_mlsched|dask_mlsched/\S*\", line \d+|Failed to deserialize"
+        return [line for line in self.text.splitlines() if re.search(ours, line)]
+
     def until_written(self, text: str, seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while text not in self.text:

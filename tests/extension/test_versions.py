@@ -75,7 +75,7 @@ def test_workers_without_the_package_work_on_as_without_the_plugin(tmp_path: Pat
             assert {each["kind"] for each in status["workers"].values()} == {"spill-buffer", None}
             # Every worker has run something.
             assert len(set(client.run(lambda dask_worker: dask_worker.name).values())) == 3
-            assert "Traceback" not in early.text + late.text
+            assert not early.trouble + late.trouble
             early_plugins = client.run(lambda dask_worker: sorted(dask_worker.plugins))
             assert all("mlsched-worker" in names for names in early_plugins.values())
             handle.uninstall()
@@ -84,7 +84,7 @@ def test_workers_without_the_package_work_on_as_without_the_plugin(tmp_path: Pat
                 "mlsched-worker" in names
                 for names in client.run(lambda dask_worker: sorted(dask_worker.plugins)).values()
             )
-        assert "Traceback" not in process.text
+        assert not process.trouble
         said = [line for line in process.text.splitlines() if "dask_mlsched is not" in line]
         assert len(said) == 1, "one line, once"
         assert re.search(r"1 worker works as without .* tcp://\S+; .* pip install", said[0])
@@ -112,7 +112,7 @@ def test_workers_of_another_protocol_are_left_alone_and_of_another_version_serve
         )
         assert unserved(client, handle) == {"future": event["reason"], "older": None}
         assert handle.status()["managing"]
-        assert "Traceback" not in process.text + future.text
+        assert not process.trouble + future.trouble
 
 
 def on_scheduler(
@@ -183,7 +183,7 @@ def test_another_version_of_the_same_protocol_serves_and_says_what_it_does_not_k
         status = handle.status()
         assert (status["version"], status["managing"]) == ("0.0.9", True)
         assert status["decisions"] > 0
-        assert "Traceback" not in process.text
+        assert not process.trouble
         match = (
             r"^dask_mlsched on the scheduler \(0\.0\.9\) does not know 'mlsched_explain', which "
             rf"this client \({re.escape(VERSION)}\) asks for: install the same version on both$"
