@@ -76,8 +76,9 @@ class RunWatch:
         self._controller: Controller | None = None
         self._episodes = Episodes()
         self._number = 0
-        #: The run that ended last, until it is simulated.
+        #: The run that ended last, until it is simulated; and the one that is being simulated.
         self._waiting: tuple[int, Header, LoggedRun] | None = None
+        self._simulated: int | None = None
         #: Makes the process of the next simulation.
         self.make_process: Callable[[], ComparingProcess] = ComparingProcess
         self._process: ComparingProcess | None = None
@@ -115,6 +116,7 @@ class RunWatch:
                 self._end_run(plugin, controller)
         if self.lookers and self._waiting is not None and self._task is None:
             waiting, self._waiting = self._waiting, None
+            self._simulated = waiting[0]
             self._process = self.make_process()
             self._task = asyncio.ensure_future(self._simulate(self._process, *waiting))
 
@@ -143,6 +145,8 @@ class RunWatch:
             header = Header(VERSION, time.time(), policy, plugin.mode, controller.settings)
             took = controller.chooser.recent_seconds
             ended = replace(ended, decision_seconds=median(took) if took else 0.0)
+            if self._waiting is not None:
+                self._note(self._waiting[0], problem="the next run ended before it was simulated")
             self._waiting = self._number, header, ended
 
     async def _simulate(
@@ -154,10 +158,18 @@ class RunWatch:
         except ComparisonError as error:
             found = {"problem": str(error)}
         finally:
-            self._process = self._task = None
+            self._process = self._task = self._simulated = None
+        self._note(number, **found)
+
+    def _note(self, number: int, **found: Any) -> None:
         for place, each in enumerate(self.runs):
             if each.number == number:
                 self.runs[place] = replace(each, **found)
+
+    def is_simulated(self, number: int) -> bool:
+        """Tell whether a run is being simulated, or is the next one."""
+        waits = self._waiting is not None and self._waiting[0] == number and self.lookers > 0
+        return waits or number == self._simulated
 
     def snapshot(self) -> list[dict[str, Any]]:
         """Describe the runs for `status()`, the newest last."""

@@ -26,7 +26,7 @@ async def test_every_run_is_noticed_as_it_ends(c, s, a, b):
         assert first.tasks == second.tasks == 60
         assert first.policy == "learned"
         assert first.comparison is None
-        assert first.problem is None
+        assert second.problem is None
         told = (await handle.status())["dashboard"]["runs"]
         assert [each["tasks"] for each in told] == [60, 60]
 
@@ -39,8 +39,11 @@ async def test_it_is_simulated_only_while_somebody_looks(c, s, a, b):
         await until(lambda: watch.runs)
         await asyncio.sleep(0.3)
         assert watch.runs[0].comparison is None
+        assert not watch.is_simulated(1)
         watch.lookers = 1
+        assert watch.is_simulated(1)
         await until(lambda: watch.runs[0].comparison is not None)
+        assert not watch.is_simulated(1)
         found = watch.runs[0].comparison
         status = await handle.status()
         assert found.measured.loaded == sum(
@@ -49,6 +52,18 @@ async def test_it_is_simulated_only_while_somebody_looks(c, s, a, b):
         (told,) = status["dashboard"]["runs"]
         assert told["regret"] == found.regret >= 0
         assert told["comparison"]["dask"]["seconds"] == found.dask.seconds > 0
+
+
+@cluster_test([1])
+async def test_only_the_last_run_waits_to_be_simulated(c, s, a):
+    async with installed(c, s) as (_, plugin):
+        watch = plugin.observation.runs
+        for number, leaves in enumerate((30, 31), 1):
+            assert await tree(c, leaves) == tree_total(leaves)
+            await until(lambda number=number: len(watch.runs) == number)
+        assert watch.runs[0].problem == "the next run ended before it was simulated"
+        watch.lookers = 1
+        await until(lambda: watch.runs[1].comparison)
 
 
 @cluster_test([1])

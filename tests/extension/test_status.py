@@ -199,3 +199,53 @@ async def test_a_key_may_be_a_tuple(c, s, a):
         future = c.submit(inc, 2, key=("y", 0))
         await future
         assert (await handle.explain(("y", 0)))["decision"]["worker"] == a.address
+
+
+@cluster_test([1])
+async def test_explaining_what_was_passed_over(c, s, a):
+    def last(situation):
+        # Whatever Dask would run first is passed over as long as there is anything else.
+        return [*range(len(situation.candidates))] + [-1.0] * (situation.hold is not None)
+
+    async with installed(c, s, lookahead=0, policy="greedy") as (handle, plugin):
+        inputs = c.map(chunk, [10] * 20, range(20))
+        await c.gather(inputs)
+        plugin.controller.chooser.guard.policy.score = last
+        blocker = c.submit(wait_then, "go", 0)
+        await until(lambda: s.workers[a.address].processing)
+        sums = [c.submit(added, inputs[n], inputs[n + 10], key=f"sum-{n}") for n in range(4)]
+        await until(lambda: plugin.controller.parked == 4)
+        await Event("go").set()
+        await c.gather([*sums, blocker])
+        answers = [await handle.explain(each) for each in sums]
+        passed = [answer for answer in answers if "passed_over" in answer]
+        assert len(passed) == 3
+        for answer in passed:
+            found = answer["passed_over"]
+            assert found["worker"] == a.address
+            assert found["instead"].startswith("sum-")
+            assert found["instead"] != answer["key"]
+            assert not found["held"]
+            assert "It was passed over" in str(answer)
+
+
+@cluster_test([1])
+async def test_explaining_names_the_policy_that_decided(c, s, a):
+    async with installed(c, s, policy="greedy") as (handle, _):
+        future = c.submit(inc, 1)
+        await future
+        await handle.set_policy("fifo")
+        assert (await handle.explain(future))["decision"]["policy"] == "greedy"
+
+
+@cluster_test([1])
+async def test_explaining_a_task_that_waits(c, s, a):
+    async with installed(c, s) as (handle, _):
+        blocker = c.submit(wait_then, "go", 0)
+        waiting = c.submit(added, blocker, blocker, key="waiting")
+        await until(lambda: "waiting" in s.tasks)
+        answer = await handle.explain("waiting")
+        assert answer["waits_for"] == 1
+        assert "waits for 1 of its inputs" in str(answer)
+        await Event("go").set()
+        await waiting

@@ -189,6 +189,17 @@ def test_a_catalogue_has_all_that_it_names_and_can_be_sent(tmp_path: Path) -> No
     assert catalogue.trial in (trial, None)
     named = {arm.model for each in catalogue.choices for arm in each} - {BASELINE}
     assert {*catalogue.networks} == named | {FIRST}
+    library = life.operations.library
+    assert {*catalogue.networks} <= {*catalogue.lineage}
+    for ref, origin in catalogue.lineage.items():
+        card = library.card(ref)
+        assert origin.parents == tuple(map(str, card.parents))
+        assert {*origin.parents} <= {*catalogue.lineage}
+        assert (origin.made_by, origin.reason, origin.date) == (
+            card.made_by,
+            card.reason,
+            card.date,
+        )
     again = Catalogue.from_frame(catalogue.frame())
     assert again.frame().fields == catalogue.frame().fields
 

@@ -83,7 +83,7 @@ class TransfersPart:
             f"<b>{bytes_text(loaded)}</b> loaded and <b>{bytes_text(evicted)}</b> "
             f"evicted since the plugin was installed. {_saved(runs)}"
         )
-        rows = [_row(run) for run in reversed(runs)]
+        rows = [self._row(run) for run in reversed(runs)]
         data = {name: [row[name] for row in rows] for name, _, _ in _TABLE}
         if data != self._rows.data:
             self._rows.data = data
@@ -107,6 +107,29 @@ class TransfersPart:
             },
             rollover=LENGTH,
         )
+
+    def _row(self, run: WatchedRun) -> dict[str, str]:
+        found = run.comparison
+        row = {name: "" for name, _, _ in _TABLE} | {
+            "run": str(run.number),
+            "tasks": f"{run.tasks:,}",
+        }
+        if found is None:
+            return row | {"note": run.problem or self._why_not_yet(run)}
+        return row | {
+            "seconds": f"{found.measured.seconds:.2f}",
+            "loaded": bytes_text(found.measured.loaded),
+            "evicted": bytes_text(found.measured.evicted),
+            "dask_seconds": f"{found.dask.seconds:.2f}",
+            "dask_loaded": bytes_text(found.dask.loaded),
+            "dask_evicted": bytes_text(found.dask.evicted),
+            "error": f"{found.error:+.0%}",
+        }
+
+    def _why_not_yet(self, run: WatchedRun) -> str:
+        if self._observation.runs.is_simulated(run.number):
+            return "being simulated"
+        return "not simulated: nobody looked when it ended"
 
     def _draw_runs(self, runs: Sequence[WatchedRun]) -> None:
         bars = [bar for run in runs for bar in _bars(run)]
@@ -154,22 +177,6 @@ def _bars(run: WatchedRun) -> list[Mapping[str, Any]]:
         for (who, color), figures in zip(_BARS, compared, strict=True)
         for nbytes in [getattr(figures, pick)]
     ]
-
-
-def _row(run: WatchedRun) -> dict[str, str]:
-    found = run.comparison
-    row = {name: "" for name, _, _ in _TABLE} | {"run": str(run.number), "tasks": f"{run.tasks:,}"}
-    if found is None:
-        return row | {"note": run.problem or "not simulated"}
-    return row | {
-        "seconds": f"{found.measured.seconds:.2f}",
-        "loaded": bytes_text(found.measured.loaded),
-        "evicted": bytes_text(found.measured.evicted),
-        "dask_seconds": f"{found.dask.seconds:.2f}",
-        "dask_loaded": bytes_text(found.dask.loaded),
-        "dask_evicted": bytes_text(found.dask.evicted),
-        "error": f"{found.error:+.0%}",
-    }
 
 
 def _saved(runs: Iterable[WatchedRun]) -> str:
