@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 from dask_mlsched.core import eviction
+from dask_mlsched.core.counts import RECENT
 from dask_mlsched.core.device import Device
 from dask_mlsched.core.events import Hold, Run
 from dask_mlsched.core.graph import TaskGraph
@@ -76,7 +77,7 @@ class Chooser:
     #: Whether everything that is known of fits in the fast tiers; worked out once per pass.
     fits: bool
     #: How many runs had which reason.
-    reasons: Counter[Reason]
+    reasons: Counter[str]
     #: Seconds that recent decisions took, the newest last.
     recent_seconds: deque[float]
     #: Seconds that all decisions took.
@@ -118,16 +119,24 @@ class Chooser:
             settings.shortlist,
         )
         self.guard: PolicyGuard | None = None
+        #: Failures of policies that were asked before this one.
+        self.failures_before = 0
         self.watcher = None
         self.set_policy(policy)
         self.reasons = Counter()
-        self.recent_seconds = deque(maxlen=10_000)
+        self.recent_seconds = deque(maxlen=RECENT)
         self.total_seconds = 0.0
         self.recent = RecentChoices()
+
+    @property
+    def policy_failures(self) -> int:
+        """Decisions in which a policy failed, whichever was asked at the time."""
+        return self.failures_before + (0 if self.guard is None else self.guard.failures)
 
     def set_policy(self, policy: Policy | None) -> None:
         """Ask another policy from the next decision on."""
         settings = self._settings
+        self.failures_before = self.policy_failures
         self.guard = self.planners = None
         rule = settings.eviction
         if isinstance(policy, Planner):

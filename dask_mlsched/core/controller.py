@@ -22,6 +22,7 @@ parked: their arrays count, their slots do not.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -29,6 +30,7 @@ from typing import Any, Final
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.books import Books
 from dask_mlsched.core.chooser import Chooser, Settings
+from dask_mlsched.core.counts import Counts
 from dask_mlsched.core.device import Device
 from dask_mlsched.core.eviction import MOST_VICTIMS
 from dask_mlsched.core.graph import TaskGraph, TaskState
@@ -137,15 +139,29 @@ class Controller:
         """How many tasks are parked."""
         return sum(map(len, self.levels.values()))
 
-    def count_on(self, earlier: Controller) -> None:
+    def counts(self) -> Counts:
+        """Return what was counted until now, by this controller and those it counts on."""
+        chooser = self.chooser
+        return Counts(
+            reasons=Counter(chooser.reasons),
+            recent_seconds=chooser.recent_seconds.copy(),
+            total_seconds=chooser.total_seconds,
+            policy_failures=chooser.policy_failures,
+            holds=self.holds,
+            hold_seconds=self.hold_seconds,
+            oversized=self.oversized,
+        )
+
+    def count_on(self, earlier: Counts) -> None:
         """Add what an earlier one has counted: for users, it is all one."""
         self.holds += earlier.holds
         self.hold_seconds += earlier.hold_seconds
         self.oversized += earlier.oversized
-        chooser, before = self.chooser, earlier.chooser
-        chooser.reasons.update(before.reasons)
-        chooser.recent_seconds.extendleft(reversed(before.recent_seconds))
-        chooser.total_seconds += before.total_seconds
+        chooser = self.chooser
+        chooser.reasons.update(earlier.reasons)
+        chooser.recent_seconds.extendleft(reversed(earlier.recent_seconds))
+        chooser.total_seconds += earlier.total_seconds
+        chooser.failures_before += earlier.policy_failures
 
     def handle(self, event: ev.Event) -> list[ev.Instruction]:
         """Take in one event; instructions come back for `Decide` alone.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import distributed
+from distributed.http.scheduler.prometheus.core import PrometheusHandler
 from distributed.scheduler import Scheduler, TaskState
 from packaging.version import InvalidVersion, Version
 
@@ -89,3 +90,12 @@ def _too_old(version: str) -> bool:
 def is_p2p_barrier(run_spec: Any) -> bool:
     """Tell whether a task is the barrier of a P2P shuffle or rechunk."""
     return P2P_BARRIER is not None and isinstance(run_spec, P2P_BARRIER)
+
+
+def scraped_scheduler() -> Scheduler | None:
+    """Return the scheduler that Dask's own metrics are of just now; None before its first page.
+
+    Dask's collectors are the process's, and its handler hands them each page's scheduler.
+    """
+    collectors = getattr(PrometheusHandler, "_collectors", None)
+    return collectors[0].server if collectors else None

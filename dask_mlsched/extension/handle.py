@@ -7,7 +7,7 @@ import contextlib
 import os
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from dask.typing import Key
 from distributed import Client
@@ -19,10 +19,15 @@ from dask_mlsched.extension.recording import NotRecordedError
 from dask_mlsched.extension.scheduler_plugin import MLSchedulerPlugin
 from dask_mlsched.extension.status_text import Status
 from dask_mlsched.extension.trace_files import write_at_once
+from dask_mlsched.extension.versions import VERSION
 
 
 class NotInstalledError(RuntimeError):
-    """The plugin is not on the cluster, or not any more."""
+    """The plugin is not on the cluster, or not any more, or cannot be put there: one line why."""
+
+
+class OtherVersionError(NotInstalledError):
+    """The plugin on the cluster is of another version, which does not know what was asked for."""
 
 
 class Handle:
@@ -112,9 +117,24 @@ class Handle:
         answer = await getattr(self._client.scheduler, name)(**kwargs)
         # A scheduler answers None to a call that it does not know; ours never do.
         if answer is None:
+            await self._explain_silence(name)
+        return answer
+
+    async def _explain_silence(self, name: str) -> NoReturn:
+        """Say why a call was not answered: nobody is there, or somebody of another version."""
+        status = None
+        scheduler = self._client.scheduler
+        if name != "mlsched_status" and scheduler is not None:
+            status = await scheduler.mlsched_status()
+        if status is None:
             msg = "mlsched is not installed on this cluster; call dask_mlsched.install(client)"
             raise NotInstalledError(msg)
-        return answer
+        theirs = status.get("version", "an older version")
+        msg = (
+            f"dask_mlsched on the scheduler ({theirs}) does not know {name!r}, which this client "
+            f"({VERSION}) asks for: install the same version on both"
+        )
+        raise OtherVersionError(msg)
 
     async def _status(self) -> Status:
         return Status(await self._call("mlsched_status"))
@@ -161,6 +181,8 @@ def install(client: Client, **settings: Any) -> Any:
     ------
     ConfigError
         If a setting is unknown or cannot be used; nothing is installed.
+    NotInstalledError
+        If the scheduler lacks the package, or has one of another protocol; nothing is installed.
 
     Examples
     --------
@@ -176,7 +198,13 @@ async def _nothing() -> None:
 
 
 async def _install(client: Client, settings: dict[str, Any]) -> Handle:
-    registered = client.register_plugin(MLSchedulerPlugin(**settings))
-    if isinstance(registered, Awaitable):
-        await registered
+    try:
+        registered = client.register_plugin(MLSchedulerPlugin(**settings))
+        if isinstance(registered, Awaitable):
+            await registered
+    except RuntimeError as error:
+        # From `bootstrap_scheduler`: where the package is missing, so are its exceptions.
+        if str(error).startswith("mlsched: "):
+            raise NotInstalledError(str(error).removeprefix("mlsched: ")) from None
+        raise
     return Handle(client)

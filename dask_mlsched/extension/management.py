@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from dask_mlsched.config import Config, Mode
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.controller import Controller
+from dask_mlsched.core.counts import Counts
 from dask_mlsched.extension import parking
 from dask_mlsched.extension.dispatcher import stimulus
 from dask_mlsched.extension.episodes import MOST_LEFT
@@ -56,6 +57,8 @@ class Management(ModelRuns):
     translator: Translator | None
     mode: Mode
     policy_name: str
+    #: What controllers before this one have counted, since the plugin was installed.
+    counted: Counts
     #: What workers have said.
     reports: Reports
     #: Errors of our own, by where they happened, and the last one's text.
@@ -68,6 +71,7 @@ class Management(ModelRuns):
         self.translator = None
         self.mode = "off"
         self.policy_name = ""
+        self.counted = Counts()
         self.reports = Reports()
         self.errors = Counter()
         self.last_error = None
@@ -78,7 +82,16 @@ class Management(ModelRuns):
         self._kept_alive = 0.0
         self._had_running = False
 
+    def _look_at_self(self) -> None:
+        """Tell of what has become of the plugin; called after what may have changed it."""
+        raise NotImplementedError
+
     # Activity
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the plugin has switched itself off, for its errors."""
+        return self.errors.total() >= _ERRORS_ALLOWED
 
     @property
     def manages(self) -> bool:
@@ -131,6 +144,7 @@ class Management(ModelRuns):
             self.dispatcher.unmanaged.update(reason for _, reason in self._activate())
         elif not wanted and self.controller is not None:
             self._deactivate(release=True)
+        self._look_at_self()
 
     def _activate(self, *, same_run: bool = False) -> list[tuple[TaskState, Unmanaged]]:
         """Begin to watch, and to park if that is the mode; list what is not parked, and why.
@@ -163,6 +177,8 @@ class Management(ModelRuns):
         self.controller = self.recording.begin(
             policy, settings, policy_name=self.policy_name, mode=self.mode
         )
+        # For users it is all one: no count ever goes backwards.
+        self.controller.count_on(self.counted)
         if self.observation is not None:
             self.observation.follow(self.controller)
         if self.networks.left_to_dask:
@@ -185,7 +201,10 @@ class Management(ModelRuns):
     def _deactivate(self, *, release: bool, learn: bool = True, at_once: bool = False) -> int:
         """End to watch; what ran until now is learned from, if that is wanted and `learn`."""
         if self.controller is not None:
+            # While it can still be asked.
+            self._look_at_self()
             self._note_failures(self.controller)
+            self.counted = self.controller.counts()
             if self.observation is not None and learn:
                 self.observation.leave(self)
         self.controller = None
@@ -229,6 +248,7 @@ class Management(ModelRuns):
             self._give_back()
         elif self.manages and not managed:
             self._park(list(self.scheduler.tasks.values()))
+        self._look_at_self()
         self._schedule_pass()
 
     # Deciding
@@ -266,6 +286,7 @@ class Management(ModelRuns):
 
     def _look_around(self) -> None:
         """See to what no callback tells of; called every now and then."""
+        self._look_at_self()
         running = bool(self.scheduler.running)
         if self._had_running and not running:
             # The timeout runs from now on, not from when the tasks were parked.
@@ -307,13 +328,9 @@ class Management(ModelRuns):
             self.networks.begin_run()
 
     def _begin_anew(self, *, same_run: bool = False) -> None:
-        """End what is recorded, and go on with a new controller; what was counted still counts."""
-        earlier = self.controller
-        assert earlier is not None
+        """End what is recorded, and go on with a new controller."""
         self._deactivate(release=False)
         self._activate(same_run=same_run)
-        assert self.controller is not None
-        self.controller.count_on(earlier)
 
     def _keep_alive(self) -> None:
         timeout = self.scheduler.no_workers_timeout
@@ -334,7 +351,7 @@ class Management(ModelRuns):
         self.last_error = f"{where}: {type(error).__name__}: {error}"
         if self.errors.total() == 1:
             logger.error("mlsched: error in %s; the picture is built anew", where, exc_info=error)
-        if self.errors.total() >= _ERRORS_ALLOWED:
+        if self.gave_up:
             logger.error(
                 "mlsched: %d errors, the last one %s; switching off, Dask schedules alone",
                 self.errors.total(),
@@ -342,6 +359,7 @@ class Management(ModelRuns):
             )
             self.mode = "off"
             self._deactivate(release=True, learn=False)
+            self._look_at_self()
         else:
             self._resync_scheduled = True
             self._schedule_pass()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable
+from collections.abc import Hashable, ItemsView
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -53,3 +53,7 @@ class Numbering(Generic[K]):
     def keys(self) -> list[K]:
         """List the keys that have a number."""
         return list(self._numbers)
+
+    def items(self) -> ItemsView[K, int]:
+        """Show the keys and their numbers."""
+        return self._numbers.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from dask_mlsched.core.controller import Controller
 from dask_mlsched.core.recorder import NameSource, RecordedController, Recorder
 from dask_mlsched.core.trace import Header
 from dask_mlsched.extension.trace_files import FileStore, MemoryStore, Store
+from dask_mlsched.extension.versions import VERSION
 
 if TYPE_CHECKING:
     from dask_mlsched.config import Config
@@ -81,6 +81,11 @@ class Recording:
         )
 
     @property
+    def stopped(self) -> str | None:
+        """Why recording stopped before its run did; None if it did not."""
+        return None if self._recorder is None else self._recorder.truncated
+
+    @property
     def begun(self) -> int:
         """Tasks that have begun in this trace."""
         return 0 if self._recorder is None else self._recorder.begun
@@ -92,7 +97,7 @@ class Recording:
         self.end()
         if not self.wanted:
             return Controller(policy, settings, time.perf_counter)
-        header = Header(package_version(), time.time(), policy_name, mode, settings)
+        header = Header(VERSION, time.time(), policy_name, mode, settings)
         try:
             store = self._new_store()
         except OSError as error:
@@ -202,11 +207,3 @@ class Recording:
         self.last_problem = problem
         if self.problems == 1:
             logger.error("mlsched: recording failed: %s; the run goes on", problem)
-
-
-def package_version() -> str:
-    """Return the version of this package as it is installed."""
-    try:
-        return importlib.metadata.version("dask-mlsched")
-    except importlib.metadata.PackageNotFoundError:  # run from its sources
-        return "unknown"

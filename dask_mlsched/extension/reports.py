@@ -10,9 +10,13 @@ from typing import Any, Final
 from dask.typing import Key
 
 from dask_mlsched.extension.fetches import Fetched
+from dask_mlsched.extension.versions import PROTOCOL
 
 #: The topic of `Worker.log_event` on which reports come.
 TOPIC: Final = "mlsched"
+
+#: Characters of a worker's reason that are kept.
+_LONGEST_REASON: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +43,15 @@ class Reports:
         self.received = 0
         self.lost = 0
         self.repeated = 0
-        #: Reports of workers that are gone.
+        #: Reports of workers that are gone, or that work as without us.
         self.stale = 0
         #: Messages that are no reports: the topic is open to everybody.
         self.malformed = 0
         #: Errors that workers told of, and what was wrong with the last message or worker.
         self.worker_errors = 0
         self.last_problem: str | None = None
+        #: worker -> why it works as without us: it has no package, or one of another protocol.
+        self.absent: dict[str, str] = {}
         #: worker -> kind of its store, capacity of its fast tier, bytes resident, totals.
         self.kinds: dict[str, str | None] = {}
         self.limits: dict[str, int | None] = {}
@@ -72,6 +78,7 @@ class Reports:
         """Drop all that is kept of a worker."""
         self.tiered.discard(worker)
         for table in (
+            self.absent,
             self.kinds,
             self.limits,
             self.abilities,
@@ -88,34 +95,54 @@ class Reports:
         A message that is no report is counted and changes nothing.
         """
         try:
-            if msg["worker"] not in workers:
+            op, worker = msg["op"], msg["worker"]
+            if worker not in workers or (op == "report" and worker in self.absent):
                 self.stale += 1
                 return None
-            match msg["op"]:
+            match op:
                 case "tier":
                     return self._introduced(msg)
+                case "absent":
+                    return self._left(worker, msg["reason"])
                 case "report":
                     return self._reported(msg)
                 case "error":
                     self.worker_errors += 1
-                    self.last_problem = f"worker {msg['worker']}, {msg['where']}: {msg['error']}"
-                    return None
+                    self.last_problem = f"worker {worker}, {msg['where']}: {msg['error']}"
                 case other:
-                    raise ValueError(f"op is {other!r}; expected 'tier', 'report' or 'error'")
+                    expected = "'tier', 'absent', 'report' or 'error'"
+                    raise ValueError(f"op is {other!r}; expected {expected}")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             self.malformed += 1
             what = f"{type(error).__name__}: {error}"
             self.last_problem = f"a message on topic {TOPIC!r} is no report ({what}): {msg!r:.80}"
-            return None
+        return None
+
+    def _left(self, worker: str, reason: Any) -> Report:
+        """Take a worker for one without tiers, whatever it was before."""
+        if not isinstance(reason, str):
+            raise TypeError(f"reason is {reason!r}; expected a text")
+        self.forget(worker)
+        self.received += 1
+        self.absent[worker] = " ".join(reason.split())[:_LONGEST_REASON]
+        self.kinds[worker] = self.limits[worker] = None
+        self.abilities[worker] = False, False
+        return Report(worker, True, None, (), ())
 
     # Both read the whole message before they keep any of it.
 
     def _introduced(self, msg: dict[str, Any]) -> Report:
         worker, kind, limit = msg["worker"], msg["kind"], msg["limit"]
+        # A worker of the first version says nothing of it.
+        protocol = _count(msg.get("protocol", 1))
+        if protocol != PROTOCOL:
+            reason = f"dask_mlsched speaks protocol {protocol}, on the scheduler {PROTOCOL}"
+            return self._left(worker, reason)
         if limit is not None and _count(limit) < 1:
             raise ValueError(f"limit is {limit!r}; expected at least 1 byte, or None")
         resident = _rows(msg["resident"])
         self.received += 1
+        self.absent.pop(worker, None)
         self._last[worker] = 0
         self.kinds[worker] = kind
         self.limits[worker] = limit

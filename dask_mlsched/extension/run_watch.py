@@ -18,8 +18,8 @@ from dask_mlsched.core.run_log import LoggedRun, RunLog
 from dask_mlsched.core.trace import Header
 from dask_mlsched.extension.comparing_process import ComparingProcess, ComparisonError
 from dask_mlsched.extension.episodes import LEAST_TASKS, MOST_LEFT, Episodes
-from dask_mlsched.extension.recording import package_version
 from dask_mlsched.extension.run_comparison import RunComparison
+from dask_mlsched.extension.versions import VERSION
 
 if TYPE_CHECKING:
     from dask_mlsched.core.controller import Controller
@@ -142,9 +142,7 @@ class RunWatch:
             )
         )
         if problem is None:
-            header = Header(
-                package_version(), time.time(), policy, plugin.mode, controller.settings
-            )
+            header = Header(VERSION, time.time(), policy, plugin.mode, controller.settings)
             took = controller.chooser.recent_seconds
             ended = replace(ended, decision_seconds=median(took) if took else 0.0)
             if self._waiting is not None:

@@ -15,6 +15,7 @@ state. If that happens too often, the plugin gives all tasks back and goes off.
 from __future__ import annotations
 
 import asyncio
+import copyreg
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -28,15 +29,25 @@ from distributed.protocol.pickle import dumps
 from tornado.ioloop import PeriodicCallback
 
 from dask_mlsched.config import Config, check_overrides
-from dask_mlsched.extension import dask_versions, explaining, parking, remote, status
+from dask_mlsched.extension import (
+    dask_versions,
+    explaining,
+    exposition,
+    parking,
+    remote,
+    status,
+)
+from dask_mlsched.extension.by_value import made_there
 from dask_mlsched.extension.dashboard.pages import Pages
 from dask_mlsched.extension.dispatcher import Dispatcher
 from dask_mlsched.extension.management import Management
 from dask_mlsched.extension.observation import Observation
+from dask_mlsched.extension.plugin_events import PluginEvents
 from dask_mlsched.extension.policy_source import load_policy, prepare
 from dask_mlsched.extension.recording import Recording
 from dask_mlsched.extension.reports import TOPIC
 from dask_mlsched.extension.served_networks import ServedNetworks
+from dask_mlsched.extension.versions import PROTOCOL, VERSION
 from dask_mlsched.extension.worker_plugin import MLWorkerPlugin
 
 if TYPE_CHECKING:
@@ -79,6 +90,16 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
         self._check: PeriodicCallback | None = None
         #: Keeps the task of leaving alive until it is done.
         self._farewell: asyncio.Future[None] | None = None
+        self._events = PluginEvents(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Only the settings travel, to schedulers that may lack the package, too."""
+        if type(self) is not MLSchedulerPlugin:
+            # Of a class derived from it, nobody but its author knows where it is.
+            return copyreg.__newobj__, (type(self),), self.__dict__  # type: ignore[attr-defined]
+        return made_there(
+            "bootstrap_scheduler", settings=self._overrides, protocol=PROTOCOL, version=VERSION
+        )
 
     # Coming and going
 
@@ -130,6 +151,7 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
         remote.add_handlers(self)
         self._check = PeriodicCallback(self._periodic_check, self.config.check_interval * 1000)
         self._check.start()
+        exposition.add(self)
         # Dask adds the plugin when this returns; only then does it hear of what it brings about.
         asyncio.get_running_loop().call_soon(self._begin, math.inf if heard else started)
 
@@ -137,6 +159,7 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
         """Begin to work, with what the scheduler knows and what workers have said meanwhile."""
         if self._check is None:
             return
+        self._events.begin()
         self._guarded("start", self.update_activity)
         if not self.manages:
             # What an earlier plugin had parked, nobody else would ever send off.
@@ -176,10 +199,12 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
         self.networks.specialise(None)
         released = self._deactivate(release=release, at_once=True)
         self.networks.close()
+        exposition.remove(self)
         if self.pages is not None and self.observation is not None:
             self._guarded("dashboard", self.pages.remove)
             self.observation.close()
             self.observation = None
+        self._events.end(released, replaced=not release)
         return released
 
     async def uninstall(self) -> int:
@@ -313,6 +338,10 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
             self._farewell = asyncio.ensure_future(self._leave())
             return
         self._look_around()
+
+    def _look_at_self(self) -> None:
+        if self._check is not None:
+            self._events.look()
 
     def snapshot(self) -> dict[str, Any]:
         """Describe the state for `Handle.status`."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_mlsched.core.controller import Controller
+from dask_mlsched.extension.versions import VERSION
 
 if TYPE_CHECKING:
     from dask_mlsched.extension.scheduler_plugin import MLSchedulerPlugin
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 def snapshot(plugin: MLSchedulerPlugin) -> dict[str, Any]:
     """Describe the whole plugin."""
-    controller = plugin.controller
     return {
+        "version": VERSION,
         "mode": plugin.mode,
         "policy": plugin.policy_name,
         "managing": plugin.manages,
         "workers": {address: _worker(plugin, address) for address in plugin.scheduler.workers},
-        "parked": controller.parked if controller else 0,
+        "parked": plugin.controller.parked if plugin.controller else 0,
         "unmanaged": dict(plugin.dispatcher.unmanaged),
         "errors": plugin.errors.total(),
         "last_error": plugin.last_error,
@@ -37,7 +37,7 @@ def snapshot(plugin: MLSchedulerPlugin) -> dict[str, Any]:
         "specialising": None if plugin.specialising is None else plugin.specialising.snapshot(),
         "dashboard": _dashboard(plugin),
         "training": None if plugin.training is None else plugin.training.snapshot(),
-        **_decisions(controller),
+        **_decisions(plugin),
     }
 
 
@@ -47,31 +47,20 @@ def _dashboard(plugin: MLSchedulerPlugin) -> dict[str, Any] | None:
     return {"why_none": plugin.pages.why_none, **plugin.observation.snapshot()}
 
 
-def _decisions(controller: Controller | None) -> dict[str, Any]:
-    if controller is None:
-        return {
-            "decisions": 0,
-            "reasons": {},
-            "holds": 0,
-            "hold_seconds": 0.0,
-            "oversized": 0,
-            "decision_seconds": {"p50": None, "p99": None, "total": 0.0},
-            "policy_failures": 0,
-            "last_policy_failure": None,
-            "policy_off": False,
-        }
-    chooser = controller.chooser
-    recent = np.array(chooser.recent_seconds)
+def _decisions(plugin: MLSchedulerPlugin) -> dict[str, Any]:
+    controller = plugin.controller
+    counts = plugin.counted if controller is None else controller.counts()
+    recent = np.array(counts.recent_seconds)
     p50, p99 = np.percentile(recent, [50, 99]).tolist() if recent.size else (None, None)
-    guard = chooser.guard
+    guard = None if controller is None else controller.chooser.guard
     return {
-        "decisions": chooser.reasons.total(),
-        "reasons": dict(chooser.reasons),
-        "holds": controller.holds,
-        "hold_seconds": controller.hold_seconds,
-        "oversized": controller.oversized,
-        "decision_seconds": {"p50": p50, "p99": p99, "total": chooser.total_seconds},
-        "policy_failures": guard.failures if guard else 0,
+        "decisions": counts.reasons.total(),
+        "reasons": dict(counts.reasons),
+        "holds": counts.holds,
+        "hold_seconds": counts.hold_seconds,
+        "oversized": counts.oversized,
+        "decision_seconds": {"p50": p50, "p99": p99, "total": counts.total_seconds},
+        "policy_failures": counts.policy_failures,
         "last_policy_failure": guard.last_failure if guard else None,
         "policy_off": bool(guard and guard.off),
     }
@@ -88,6 +77,7 @@ def _worker(plugin: MLSchedulerPlugin, address: str) -> dict[str, Any]:
     counts = ("loads", "evictions", "bytes_loaded", "bytes_evicted")
     return {
         "kind": reports.kinds.get(address),
+        "unserved": reports.absent.get(address),
         "limit": reports.limits.get(address),
         "resident_bytes": reports.resident_bytes.get(address, 0),
         **{name: int(totals.get(name, 0)) for name in counts},

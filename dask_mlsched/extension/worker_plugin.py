@@ -5,7 +5,9 @@ are collected and sent a few milliseconds later in one event on the topic ``mlsc
 scheduler's half receives as ``SchedulerPlugin.log_event``:
 
 - once, at the beginning: ``{"op": "tier", "worker", "kind", "limit", "resident", "keeps_clean",
-  "overlap"}``, where ``kind`` is None on a worker without tiers, from which nothing else comes;
+  "overlap", "protocol"}``, where ``kind`` is None on a worker without tiers, from which nothing
+  else comes; or ``{"op": "absent", "worker", "reason"}``, where there is no plugin
+  (`bootstrap_worker`);
 - after moves, and after arrays have come from other workers: ``{"op": "report", "worker", "seq",
   "moves", "fetches", "resident_bytes", "totals", "resident"}``; now and then, and only after moves,
   ``resident`` is all that is resident, least recently used first, and else None;
@@ -22,6 +24,7 @@ and reads its inputs, what it says is to go out goes out.
 
 from __future__ import annotations
 
+import copyreg
 import logging
 import threading
 import time
@@ -35,10 +38,12 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from tornado.ioloop import PeriodicCallback
 
 from dask_mlsched.extension import hints, sparse
+from dask_mlsched.extension.by_value import made_there
 from dask_mlsched.extension.fetches import Fetched, FetchLog
 from dask_mlsched.extension.moves import Move, TierStatistics
 from dask_mlsched.extension.quantities import parse_duration
 from dask_mlsched.extension.tiers import Tier, adapt
+from dask_mlsched.extension.versions import PROTOCOL, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -121,6 +126,14 @@ class MLWorkerPlugin(WorkerPlugin):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]  # it comes as it was made, without the rest
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to workers that may lack the package, too."""
+        settings = self.__getstate__()
+        if type(self) is not MLWorkerPlugin:
+            # Of a class derived from it, nobody but its author knows where it is.
+            return copyreg.__newobj__, (type(self),), settings  # type: ignore[attr-defined]
+        return made_there("bootstrap_worker", settings=settings, protocol=PROTOCOL, version=VERSION)
 
     def setup(self, worker: Worker) -> None:
         """Attach to the worker's store; whatever goes wrong is reported and the worker goes on."""
@@ -256,7 +269,13 @@ class MLWorkerPlugin(WorkerPlugin):
             worker.loop.call_later(_CONNECT_SECONDS, self._introduce)
             return
         with self._guarded("introduction"):
-            message: dict[str, Any] = {"op": "tier", "kind": None, "limit": None, "resident": []}
+            message: dict[str, Any] = {
+                "op": "tier",
+                "kind": None,
+                "limit": None,
+                "resident": [],
+                "protocol": PROTOCOL,
+            }
             if tier is not None:
                 message.update(kind=tier.kind, limit=tier.limit, resident=_rows(tier.snapshot()))
                 message["keeps_clean"] = tier.keeps_clean

@@ -6,6 +6,7 @@ import pytest
 
 from dask_mlsched.extension.fetches import Fetched
 from dask_mlsched.extension.reports import Report, Reports
+from dask_mlsched.extension.versions import PROTOCOL
 
 A, B = "tcp://a:1", "tcp://b:1"
 TOTALS = {"loads": 1, "bytes_loaded": 8, "load_seconds": 0.5}
@@ -196,3 +197,36 @@ def test_a_message_that_is_no_report_is_counted_and_changes_nothing(message):
     assert reports.last_problem is not None
     assert reports.last_problem.startswith("a message on topic 'mlsched' is no report (")
     assert "\n" not in reports.last_problem
+
+
+def test_a_worker_without_the_plugin_says_why():
+    reports = Reports()
+    (absent,) = take_all(reports, {"op": "absent", "worker": A, "reason": "it is\n not there"})
+    assert absent == Report(A, True, None, (), ())
+    assert reports.absent == {A: "it is not there"}
+    assert (reports.kinds, reports.limits) == ({A: None}, {A: None})
+    assert reports.common_abilities() == (False, False)
+    reports.forget(A)
+    assert not reports.absent
+
+
+def test_a_worker_of_another_protocol_is_one_without_the_plugin_until_it_comes_back_as_ours():
+    reports = Reports()
+    _, _, nothing = take_all(reports, hello(), hello(protocol=PROTOCOL + 1), report(1))
+    assert nothing is None
+    assert reports.absent == {
+        A: f"dask_mlsched speaks protocol {PROTOCOL + 1}, on the scheduler {PROTOCOL}"
+    }
+    assert (reports.tiered, reports.stale) == (set(), 1)
+    take_all(reports, hello(protocol=PROTOCOL), report(1))
+    assert not reports.absent
+    assert reports.tiered == {A}
+    assert reports.totals == {A: TOTALS}
+
+
+def test_a_reason_is_a_text_of_some_length():
+    reports = Reports()
+    take_all(reports, {"op": "absent", "worker": A, "reason": 7})
+    assert (reports.malformed, reports.absent) == (1, {})
+    take_all(reports, {"op": "absent", "worker": A, "reason": "x" * 10_000})
+    assert len(reports.absent[A]) == 300

@@ -15,6 +15,7 @@ from dask_mlsched.extension import worker_plugin
 from dask_mlsched.extension.cluster import LocalDeviceCluster
 from dask_mlsched.extension.fetches import FetchLog
 from dask_mlsched.extension.tiers import Tier
+from dask_mlsched.extension.versions import PROTOCOL
 from dask_mlsched.extension.worker_plugin import (
     NAME,
     TOPIC,
@@ -117,6 +118,7 @@ def test_it_introduces_the_workers_store(client: Client, worker: Worker):
         "resident": (("k-0", 800), ("k-1", 800)),
         "keeps_clean": False,
         "overlap": False,
+        "protocol": PROTOCOL,
     }
     del futures
 
@@ -402,6 +404,7 @@ def test_a_worker_without_tiers_says_so_and_nothing_else():
             "kind": None,
             "limit": None,
             "resident": (),
+            "protocol": PROTOCOL,
         }
         assert worker.plugins[NAME]._snapshots is None
         fill(client, 3)
