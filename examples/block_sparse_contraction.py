@@ -18,7 +18,7 @@ from dask.distributed import Client
 import dask_mlsched
 
 BLOCKS = 4  # of every index
-SIZE = 14  # of every block along every index: a block has 307 kB
+SIZE = 12  # of every block along every index: a block has 166 kB
 
 Place = tuple[int, int, int, int]
 
@@ -75,7 +75,7 @@ def run(mode: str) -> tuple[list[float], int, float]:
     """Contract on a fresh cluster; return all norms, the bytes that moved, and the seconds."""
     with (
         dask_mlsched.LocalDeviceCluster(
-            device_memory_limit="20MB", bandwidth="100MB/s", dashboard_address=":0"
+            device_memory_limit="11MB", bandwidth="100MB/s", dashboard_address=":0"
         ) as cluster,
         Client(cluster) as client,
     ):
