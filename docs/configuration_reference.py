@@ -46,7 +46,7 @@ def values(schema: dict[str, Any]) -> str:
     names = {"boolean": "`true`, `false`", "integer": "whole number", "null": "`null`"}
     names |= {"string": "text", "object": "mapping"}
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    said = " or ".join(names.get(kind, kind) for kind in kinds)
+    said = " or ".join(names.get(kind) or str(kind) for kind in kinds)
     if "minimum" in schema and "maximum" in schema:
         return f"{said}, {schema['minimum']} to {schema['maximum']}"
     if "minimum" in schema:
