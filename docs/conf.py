@@ -23,6 +23,8 @@ version = release = dask_mlsched.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown"}
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_title = f"dask_mlsched {release}"
 
 # Links lead to headings; no page of ours is looked up on the network.

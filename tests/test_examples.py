@@ -38,16 +38,11 @@ ARGUMENTS = {"lifelong.py": ["--quick"]}
 pytestmark = pytest.mark.integration
 
 
-def test_every_example_has_a_promise():
-    assert {path.name for path in EXAMPLES.glob("*.py")} == set(PROMISES)
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", sorted(PROMISES))
-def test_an_example_keeps_its_promise(name, tmp_path: Path):
+def run(program: Path, *arguments: str, cwd: Path) -> str:
+    """Run a program as a user does, and return what it prints."""
     done = subprocess.run(
-        [sys.executable, EXAMPLES / name, *ARGUMENTS.get(name, [])],
-        cwd=tmp_path,
+        [sys.executable, program, *arguments],
+        cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
@@ -55,5 +50,31 @@ def test_an_example_keeps_its_promise(name, tmp_path: Path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_example_has_a_promise():
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(PROMISES)
+
+
+@pytest.mark.timeout(300)
+def test_the_first_program_of_the_readme_runs(tmp_path: Path):
+    first, same = (
+        re.search(r"```python\n(.*?)```", (REPOSITORY / page).read_text(), re.DOTALL)[1]
+        for page in ("README.md", "docs/getting-started.md")
+    )
+    assert first == same
+    program = tmp_path / "program.py"
+    program.write_text(first)
+    printed = run(program, cwd=tmp_path)
+    assert re.search(
+        r"^mlsched: mode manage, policy learned; managing, 0 tasks", printed, re.MULTILINE
+    )
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", sorted(PROMISES))
+def test_an_example_keeps_its_promise(name, tmp_path: Path):
+    printed = run(EXAMPLES / name, *ARGUMENTS.get(name, []), cwd=tmp_path)
     for promise in PROMISES[name]:
-        assert re.search(promise, done.stdout), done.stdout
+        assert re.search(promise, printed), printed
