@@ -73,6 +73,7 @@ case "${1:-}" in
     export MLSCHED_SKIP_NOTHING=1
     step "style" ci/lint.sh
     step "types" ci/types.sh
+    step "documentation" ci/docs.sh
     step "all tests, newest Dask, with coverage" with_coverage
     step "integration tests, Dask 2026.3.0" on_oldest
     step "integration tests, Dask 2026.7.1 with dask-cuda" on_dask_cuda

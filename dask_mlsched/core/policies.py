@@ -15,7 +15,7 @@ from typing import Literal, Protocol, TypeAlias, cast, runtime_checkable
 
 from dask_mlsched.core.events import Priority
 
-#: Which parked tasks a policy wants to choose from: those with the fewest missing bytes,
+#: Which parked tasks a policy wants to choose from, those with the fewest missing bytes,
 #: those parked longest, or any. A policy whose view is "planned" is a `planners.planner.Planner`:
 #: it proposes tasks itself.
 View: TypeAlias = Literal["nearest", "oldest", "any", "planned"]

@@ -20,7 +20,7 @@ class LocalDeviceCluster(LocalCluster):
     """``distributed.LocalCluster`` whose workers have an emulated device, each one of its own.
 
     With ``store="host-file"`` (the default) they keep their arrays as dask-cuda's workers do; with
-    ``store="device"``, in our own :class:`DeviceStore`. Host memory is neither a tier nor limited
+    ``store="device"``, in our own `DeviceStore`. Host memory is neither a tier nor limited
     by the store: Dask's own spilling to disk is not there, but a worker that comes near its
     ``memory_limit`` still pauses, and a nanny still ends one that is over.
 
@@ -29,7 +29,7 @@ class LocalDeviceCluster(LocalCluster):
     n_workers, threads_per_worker
         As for ``LocalCluster``; by default one worker with one thread, as for one GPU.
     device_memory_limit, bandwidth, latency
-        Of each worker's device, as for :class:`EmulatedHostFile`.
+        Of each worker's device, as for `EmulatedHostFile`.
     store
         ``"host-file"`` or ``"device"``.
     **kwargs

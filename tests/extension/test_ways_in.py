@@ -1,4 +1,4 @@
-"""Every way in that docs/ways_in.md tells of, as it is written there."""
+"""Every way in that docs/ways-in.md tells of, as it is written there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ssh_server import ssh_server
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "ways_in.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "ways-in.md"
 
 PRELOAD = "dask_mlsched.extension.preload"
 

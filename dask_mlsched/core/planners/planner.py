@@ -24,8 +24,8 @@ class Planner(Policy, Protocol):
     must know when it begins in the middle of a run reaches it by the same calls, after `attach`.
     """
 
-    #: Whether it is asked even where everything fits in the fast tiers: it decides where tasks
-    #: run, and not only when.
+    #: Whether it is asked even where everything fits in the fast tiers, because it decides where
+    #: tasks run, and not only when.
     even_if_fits: bool
     #: The eviction rule that belongs to the algorithm; None leaves that to the settings.
     eviction: str | None
