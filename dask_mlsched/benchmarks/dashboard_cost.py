@@ -29,7 +29,7 @@ from dask_mlsched.benchmarks.overhead import OnPair, run_problem
 from dask_mlsched.benchmarks.problem import Problem
 from dask_mlsched.benchmarks.workloads import find
 from dask_mlsched.extension.dashboard.paths import PAGE
-from dask_mlsched.extension.handle import install
+from dask_mlsched.extension.handle import Handle, install
 
 #: The pages may cost this much.
 LIMIT: Final = 1.01
@@ -141,13 +141,20 @@ def _pair(
             handle = install(client, **_WITHOUT | {"dashboard": on})
             with _looker(client) if on and looked_at else _nobody():
                 run_problem(client, warm_up)
+                before = _observing(handle) if on else 0.0
                 started = time.process_time()
                 seconds[on] = run_problem(client, problem)
                 cpu[on] = time.process_time() - started
                 if on:
-                    observing = handle.status()["dashboard"]["seconds"]
+                    observing = _observing(handle) - before
             handle.uninstall()
     return Pair(cpu[True], cpu[False], observing, seconds[True], seconds[False], on_first)
+
+
+def _observing(handle: Handle) -> float:
+    """Return the seconds that samples and pages have taken so far."""
+    seconds: float = handle.status()["dashboard"]["seconds"]
+    return seconds
 
 
 @contextmanager
