@@ -119,8 +119,9 @@ class Chooser:
             settings.shortlist,
         )
         self.guard: PolicyGuard | None = None
-        #: Failures of policies that were asked before this one.
+        #: Failures of policies that were asked before this one, and the last of them.
         self.failures_before = 0
+        self.last_failure_before: str | None = None
         self.watcher = None
         self.set_policy(policy)
         self.reasons = Counter()
@@ -133,9 +134,16 @@ class Chooser:
         """Decisions in which a policy failed, whichever was asked at the time."""
         return self.failures_before + (0 if self.guard is None else self.guard.failures)
 
+    @property
+    def last_policy_failure(self) -> str | None:
+        """What the last of these was; None without any."""
+        now = None if self.guard is None else self.guard.last_failure
+        return now or self.last_failure_before
+
     def set_policy(self, policy: Policy | None) -> None:
         """Ask another policy from the next decision on."""
         settings = self._settings
+        self.last_failure_before = self.last_policy_failure
         self.failures_before = self.policy_failures
         self.guard = self.planners = None
         rule = settings.eviction

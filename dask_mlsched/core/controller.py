@@ -147,6 +147,7 @@ class Controller:
             recent_seconds=chooser.recent_seconds.copy(),
             total_seconds=chooser.total_seconds,
             policy_failures=chooser.policy_failures,
+            last_policy_failure=chooser.last_policy_failure,
             holds=self.holds,
             hold_seconds=self.hold_seconds,
             oversized=self.oversized,
@@ -162,6 +163,7 @@ class Controller:
         chooser.recent_seconds.extendleft(reversed(earlier.recent_seconds))
         chooser.total_seconds += earlier.total_seconds
         chooser.failures_before += earlier.policy_failures
+        chooser.last_failure_before = chooser.last_failure_before or earlier.last_policy_failure
 
     def handle(self, event: ev.Event) -> list[ev.Instruction]:
         """Take in one event; instructions come back for `Decide` alone.

@@ -20,6 +20,8 @@ class Counts:
     total_seconds: float = 0.0
     #: Decisions in which the policy of the time failed.
     policy_failures: int = 0
+    #: What the last of these was; None without any.
+    last_policy_failure: str | None = None
     #: Holds begun, and seconds that slots were held.
     holds: int = 0
     hold_seconds: float = 0.0

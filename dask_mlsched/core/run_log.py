@@ -17,8 +17,8 @@ from dask_mlsched.core.graph import TaskGraph, TaskState
 if TYPE_CHECKING:
     from dask_mlsched.core.books import Books
 
-#: Events of one run that are kept: of some 50,000 tasks, in some 50 MB.
-MOST_EVENTS: Final = 400_000
+#: Events of one run that are kept: of some 40,000 tasks, in some 50 MB.
+MOST_EVENTS: Final = 300_000
 
 #: Events that say nothing of what ran where; there are many of them.
 _NOT_KEPT: Final = (ev.TaskReady, ev.TaskWithdrawn, ev.ResidencySeen)
@@ -61,17 +61,20 @@ class RunLog:
             return
         self.begun += kind is ev.TaskStarted
         if len(self._entries) < self._limit:
-            self._entries.append((event, instructions))
+            # What comes back for most events is an empty list of their own.
+            self._entries.append((event, instructions or ()))
         else:
             self._cut = True
 
-    def end_run(self, books: Books, now: float) -> LoggedRun:
-        """Return the run so far; the next begins with all that is there now."""
-        run = LoggedRun(self._entries, self.begun, self._cut)
+    def run(self) -> LoggedRun:
+        """Return the run so far."""
+        return LoggedRun(self._entries, self.begun, self._cut)
+
+    def begin_run(self, books: Books, now: float) -> None:
+        """Begin the next run, with all that is there now; nothing may be under way."""
         self._entries = [(event, ()) for event in restated(books, now)]
         self._cut = False
         self.begun = 0
-        return run
 
 
 def restated(books: Books, now: float) -> list[ev.Event]:

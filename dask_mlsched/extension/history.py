@@ -16,8 +16,15 @@ if TYPE_CHECKING:
     from dask_mlsched.core.controller import Controller
     from dask_mlsched.extension.management import Management
 
-#: Samples that are kept: ten minutes at two a second.
-LENGTH: Final = 1_200
+#: Samples that are kept: ten minutes at one a second.
+LENGTH: Final = 600
+
+#: Where there are many devices, fewer samples are kept: so many rows of one device at one time, of
+#: some 300 bytes each.
+MOST_ROWS: Final = 30_000
+
+#: However many devices there are, so many samples are kept.
+_LEAST: Final = 30
 
 #: Parked tasks whose inputs are added up for one sample, all devices together.
 _TASKS_LOOKED_AT: Final = 400
@@ -68,15 +75,16 @@ class History:
 
     Parameters
     ----------
-    length
-        So many are kept.
+    length, most_rows
+        So many samples are kept, and devices in them, all together.
     """
 
     #: The newest last.
     samples: deque[Sample]
 
-    def __init__(self, length: int = LENGTH) -> None:
+    def __init__(self, length: int = LENGTH, most_rows: int = MOST_ROWS) -> None:
         self.samples = deque(maxlen=length)
+        self._most_rows = most_rows
         self._number = 0
         self._copied: dict[str, tuple[int, int]] = {}
         self._loaded = 0
@@ -97,6 +105,7 @@ class History:
             Seconds since 1970.
         """
         controller = plugin.controller
+        counts = plugin.counted if controller is None else controller.counts()
         devices = _devices(plugin)
         self._count_copies(devices)
         p50, p99 = _decision_seconds(controller)
@@ -106,8 +115,8 @@ class History:
                 self._number,
                 now,
                 controller.parked if controller else 0,
-                _reasons(controller),
-                controller.holds if controller else 0,
+                dict(counts.reasons),
+                counts.holds,
                 p50,
                 p99,
                 self._loaded,
@@ -115,6 +124,10 @@ class History:
                 devices,
             )
         )
+
+        keep = max(_LEAST, self._most_rows // max(1, len(devices)))
+        while len(self.samples) > keep:
+            self.samples.popleft()
 
     def _count_copies(self, devices: Mapping[str, DeviceSample]) -> None:
         for address, device in devices.items():
@@ -169,12 +182,6 @@ def parked_demand(controller: Controller, worker: int, most: int) -> int:
 def _bytes_missing(controller: Controller, device: Device, arrays: set[int]) -> int:
     nbytes = controller.graph.nbytes
     return sum(nbytes[array] for array in arrays if array not in device.residency)
-
-
-def _reasons(controller: Controller | None) -> dict[str, int]:
-    if controller is None:
-        return {}
-    return {str(reason): count for reason, count in controller.chooser.reasons.items()}
 
 
 def _decision_seconds(controller: Controller | None) -> tuple[float, float]:

@@ -207,6 +207,8 @@ class Management(ModelRuns):
             self.counted = self.controller.counts()
             if self.observation is not None and learn:
                 self.observation.leave(self)
+            elif self.observation is not None:
+                self.observation.drop()
         self.controller = None
         self.translator = None
         ended = self.recording.end()
@@ -218,6 +220,7 @@ class Management(ModelRuns):
         """Switch between off, observe and manage."""
         if mode == self.mode:
             return
+        self._tell_of_change()
         if self.manages:
             self._give_back()
         self.mode = mode
@@ -239,6 +242,7 @@ class Management(ModelRuns):
         """
         policy = load_policy(name, self.config.seed)
         managed = self.manages
+        self._tell_of_change()
         self.policy_name = name
         if self.controller is not None:
             self.networks.serve(policy, name, manages=self.mode == "manage")
@@ -250,6 +254,10 @@ class Management(ModelRuns):
             self._park(list(self.scheduler.tasks.values()))
         self._look_at_self()
         self._schedule_pass()
+
+    def _tell_of_change(self) -> None:
+        if self.observation is not None:
+            self.observation.about_to_change(self)
 
     # Deciding
 

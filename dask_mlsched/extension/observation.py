@@ -58,6 +58,14 @@ class Observation:
         except Exception as error:  # noqa: BLE001 - nobody may suffer from being looked at
             self.failed("the end of a run", error)
 
+    def drop(self) -> None:
+        """Let go of the controller, and of what it was in."""
+        self.runs.drop()
+
+    def about_to_change(self, plugin: Management) -> None:
+        """Note that something else is to decide from now on."""
+        self.runs.about_to_change(plugin)
+
     def look(self, plugin: Management) -> None:
         """Take a sample if it is time for one, and see whether a run is over."""
         now = time.monotonic()

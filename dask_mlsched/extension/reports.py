@@ -74,6 +74,13 @@ class Reports:
         keep_clean = bool(tiered) and all(able[0] for able in tiered)
         return keep_clean, bool(tiered) and all(able[1] for able in tiered)
 
+    def count_anew(self) -> None:
+        """Count from 0, as a plugin does that takes the place of another; what is known stays."""
+        self.received = self.lost = self.repeated = self.stale = self.malformed = 0
+        self.worker_errors = 0
+        self.last_problem = None
+        self.totals.clear()
+
     def forget(self, worker: str) -> None:
         """Drop all that is kept of a worker."""
         self.tiered.discard(worker)
@@ -144,6 +151,8 @@ class Reports:
         self.received += 1
         self.absent.pop(worker, None)
         self._last[worker] = 0
+        # It counts from 0, too.
+        self.totals.pop(worker, None)
         self.kinds[worker] = kind
         self.limits[worker] = limit
         # A worker of a version before this one says nothing of them.

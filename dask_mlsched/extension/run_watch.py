@@ -62,6 +62,26 @@ class WatchedRun:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """What decides: a mode, a policy, and the model that it decides by, if one was chosen."""
+
+    mode: str
+    #: ``stock`` where Dask alone decides.
+    policy: str
+    model: str | None
+
+    @classmethod
+    def of(cls, plugin: Management) -> Decider:
+        """Tell what decides now."""
+        ours = plugin.mode == "manage" and not plugin.networks.left_to_dask
+        return cls(
+            plugin.mode,
+            plugin.policy_name if ours else "stock",
+            plugin.networks.model if ours else None,
+        )
+
+
 class RunWatch:
     """Follows the controllers of one plugin."""
 
@@ -74,8 +94,13 @@ class RunWatch:
         self.runs = deque(maxlen=LENGTH)
         self.lookers = 0
         self._controller: Controller | None = None
-        self._episodes = Episodes()
         self._number = 0
+        self._episodes: Episodes
+        #: What decides the run at hand; None before it has begun.
+        self._decider: Decider | None
+        #: How many tasks had begun when something else was to decide; None if nothing was.
+        self._changed_at: int | None
+        self._begin()
         #: The run that ended last, until it is simulated; and the one that is being simulated.
         self._waiting: tuple[int, Header, LoggedRun] | None = None
         self._simulated: int | None = None
@@ -93,13 +118,27 @@ class RunWatch:
         """Take down what a controller, without tasks so far, is told and says."""
         controller.log = RunLog()
         self._controller = controller
-        self._episodes = Episodes()
+        self._begin()
 
     def leave(self, plugin: Management) -> None:
         """End the run that the controller is in, before another one takes its place."""
+        controller = self._controller
+        if controller is not None and controller.log is not None:
+            self._file(plugin, controller, controller.log)
+        self.drop()
+
+    def drop(self) -> None:
+        """Let go of the controller; of what it was in, nobody knows how much is true."""
         if self._controller is not None:
-            self._end_run(plugin, self._controller)
+            self._controller.log = None
             self._controller = None
+
+    def about_to_change(self, plugin: Management) -> None:
+        """Note that something else decides from now on, if a run has begun."""
+        controller = self._controller
+        if controller is not None and controller.log is not None and controller.log.begun:
+            self._decider = self._decider or Decider.of(plugin)
+            self._changed_at = controller.log.begun
 
     def look(self, plugin: Management, now: float) -> None:
         """See whether a run is over, and have it simulated if somebody looks.
@@ -110,10 +149,8 @@ class RunWatch:
             Seconds on any clock.
         """
         controller = self._controller
-        if controller is not None and controller.log is not None and controller.log.begun:
-            over = self._episodes.over(plugin.scheduler, controller.log.begun, now)
-            if over and len(plugin.scheduler.tasks) <= MOST_LEFT:
-                self._end_run(plugin, controller)
+        if controller is not None:
+            self._look_for_end(plugin, controller, now)
         if self.lookers and self._waiting is not None and self._task is None:
             waiting, self._waiting = self._waiting, None
             self._simulated = waiting[0]
@@ -124,25 +161,62 @@ class RunWatch:
         """End the process, if there is one; nothing is simulated any more."""
         self.lookers = 0
         self._waiting = None
+        self.drop()
         if self._process is not None:
             self._process.close()
 
-    def _end_run(self, plugin: Management, controller: Controller) -> None:
-        assert controller.log is not None
-        begun = controller.log.begun
-        ended = controller.log.end_run(controller.books, time.monotonic())
-        if begun < LEAST_TASKS:
+    def _look_for_end(self, plugin: Management, controller: Controller, now: float) -> None:
+        log = controller.log
+        begun = 0 if log is None else log.begun
+        if begun and self._decider is None:
+            self._decider = Decider.of(plugin)
+        over = self._episodes.over(plugin.scheduler, begun, now)
+        few = len(plugin.scheduler.tasks) <= MOST_LEFT
+        if not over or (log is not None and not begun):
             return
+        if log is not None:
+            self._file(plugin, controller, log, few=few)
+        # To tell what is there takes the event loop some microseconds for each task.
+        controller.log = None
+        if few:
+            controller.log = RunLog()
+            controller.log.begin_run(controller.books, time.monotonic())
+        self._begin()
+
+    def _begin(self) -> None:
+        self._episodes = Episodes()
+        self._decider = None
+        self._changed_at = None
+
+    def _file(
+        self, plugin: Management, controller: Controller, log: RunLog, *, few: bool = True
+    ) -> None:
+        """Keep what is known of a run that is over, and have it wait to be simulated."""
+        ended = log.run()
+        if ended.begun < LEAST_TASKS:
+            return
+        decider = self._decider or Decider.of(plugin)
         self._number += 1
-        policy = "stock" if plugin.networks.left_to_dask else plugin.policy_name
-        problem = f"it has more than {len(ended.entries):,} events" if ended.cut else None
+        problem = None
+        if ended.cut:
+            problem = f"it has more than {len(ended.entries):,} events"
+        elif not few:
+            problem = f"more than {MOST_LEFT:,} tasks are kept after it"
+        elif self._changed_at is not None and self._changed_at < ended.begun:
+            problem = "the mode or the policy was changed in it"
         self.runs.append(
             WatchedRun(
-                self._number, time.time(), begun, policy, plugin.networks.model, problem=problem
+                self._number,
+                time.time(),
+                ended.begun,
+                decider.policy,
+                decider.model,
+                problem=problem,
             )
         )
         if problem is None:
-            header = Header(VERSION, time.time(), policy, plugin.mode, controller.settings)
+            settings = controller.settings
+            header = Header(VERSION, time.time(), decider.policy, decider.mode, settings)
             took = controller.chooser.recent_seconds
             ended = replace(ended, decision_seconds=median(took) if took else 0.0)
             if self._waiting is not None:

@@ -183,6 +183,7 @@ class MLSchedulerPlugin(Management, SchedulerPlugin):
             # Dask would warn that it overwrites a plugin.
             self.scheduler.remove_plugin(name)
             self.reports = plugin.reports
+            self.reports.count_anew()
         return bool(earlier)
 
     def stop(self, *, release: bool = True) -> int:

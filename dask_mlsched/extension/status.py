@@ -61,7 +61,7 @@ def _decisions(plugin: MLSchedulerPlugin) -> dict[str, Any]:
         "oversized": counts.oversized,
         "decision_seconds": {"p50": p50, "p99": p99, "total": counts.total_seconds},
         "policy_failures": counts.policy_failures,
-        "last_policy_failure": guard.last_failure if guard else None,
+        "last_policy_failure": counts.last_policy_failure,
         "policy_off": bool(guard and guard.off),
     }
 

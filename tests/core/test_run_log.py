@@ -25,6 +25,12 @@ def logged(dask: VirtualDask, log: RunLog | None = None) -> RunLog:
     return dask.controller.log
 
 
+def ended(dask: VirtualDask, log: RunLog) -> LoggedRun:
+    run = log.run()
+    log.begin_run(dask.controller.books, dask.now)
+    return run
+
+
 def as_trace(run: LoggedRun, header: Header) -> Trace:
     return Trace(header, tuple(Step(event, tuple(said)) for event, said in run.entries))
 
@@ -49,7 +55,7 @@ def test_a_logged_run_is_calibrated_like_a_recorded_one():
     dask = ran()
     log = dask.controller.log
     assert log is not None
-    run = log.end_run(dask.controller.books, dask.now)
+    run = ended(dask, log)
     assert not run.cut
     recorded = dask.trace()
     ours = calibrate(as_trace(run, recorded.header))
@@ -80,18 +86,18 @@ def test_a_log_is_cut_at_its_limit_and_says_so():
     dask.submit(gemm(2))
     dask.run()
     assert len(log) == 10
-    run = log.end_run(dask.controller.books, dask.now)
+    run = ended(dask, log)
     assert run.cut
     assert run.begun > 10
     assert log.begun == 0
-    assert not log.end_run(dask.controller.books, dask.now).cut
+    assert not log.run().cut
 
 
 def test_the_next_run_knows_what_is_there():
     dask = ran(2)
     log = dask.controller.log
     assert log is not None
-    log.end_run(dask.controller.books, dask.now)
+    ended(dask, log)
     graph = MeasuredGraph()
     for event in restated(dask.controller.books, dask.now):
         graph.handle(event)
@@ -123,7 +129,7 @@ def test_every_run_of_several_can_be_simulated(sizes: list[int], workers: int):
     for number, size in enumerate(sizes):
         dask.submit(renamed(gemm(size), f"run{number} "))
         dask.run()
-        run = log.end_run(dask.controller.books, dask.now)
+        run = ended(dask, log)
         calibration = calibrate(as_trace(run, header))
         assert run.begun == len(calibration.taken.sent)
         assert calibration.machine.workers == workers

@@ -28,7 +28,7 @@ def logged(size: int = 4) -> LoggedRun:
     dask.join(0, threads=1, limit=60)
     dask.submit(gemm(size))
     dask.run()
-    return dask.controller.log.end_run(dask.controller.books, dask.now)
+    return dask.controller.log.run()
 
 
 def here(run: LoggedRun) -> RunComparison:

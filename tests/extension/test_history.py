@@ -95,6 +95,17 @@ async def test_only_so_many_are_kept_and_asked_for_by_number(c, s, a):
         assert history.since(99) == []
 
 
+@cluster_test([1, 1])
+async def test_with_many_devices_fewer_samples_are_kept(c, s, a, b):
+    async with installed(c, s) as (_, plugin):
+        history = History(most_rows=80)
+        for time in range(50):
+            history.take(plugin, float(time))
+        assert len(history.samples) == 40
+        assert history.samples[-1].number == 50
+        assert [each.number for each in history.since(48)] == [49, 50]
+
+
 @cluster_test([1], tiered=False)
 async def test_workers_without_a_device_are_not_shown(c, s, a):
     assert DEVICE

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from dask_mlsched.core import run_log
-from dask_mlsched.extension import comparing_process
+from dask_mlsched.extension import comparing_process, run_watch
 from live_scheduler import cluster_test, installed, tree, tree_total, until
 from sample_tasks import inc
 
@@ -137,3 +137,58 @@ async def test_a_policy_that_is_switched_is_named_with_the_run_that_it_ended(c, 
         await handle.set_mode("observe")
         assert await tree(c, 31) == tree_total(31)
         await until(lambda: len(watch.runs) == 2)
+        assert watch.runs[-1].policy == "stock"  # Dask decided alone; we only looked
+        assert watch.runs[-1].problem is None
+
+
+@cluster_test([1])
+async def test_a_run_that_is_cut_short_by_a_switch_is_of_what_decided_it(c, s, a):
+    async with installed(c, s) as (handle, plugin):
+        watch = plugin.observation.runs
+        assert await tree(c, 30) == tree_total(30)
+        await handle.set_mode("off")
+        (run,) = watch.runs
+        assert (run.policy, run.problem) == ("learned", None)
+        assert plugin.controller is None
+        await handle.set_mode("manage")
+
+
+@cluster_test([1])
+async def test_a_run_in_which_the_policy_was_switched_is_nobodys(c, s, a):
+    async with installed(c, s) as (handle, plugin):
+        watch = plugin.observation.runs
+        assert await tree(c, 30) == tree_total(30)
+        await handle.set_policy("greedy")
+        assert await tree(c, 31) == tree_total(31)
+        await until(lambda: watch.runs)
+        assert watch.runs[-1].problem in ("the mode or the policy was changed in it", None)
+        assert sum(run.tasks for run in watch.runs) == 30 * 2 + 31 * 2
+
+
+@cluster_test([1])
+async def test_where_many_tasks_are_kept_a_run_says_why_it_is_not_simulated(c, s, a, monkeypatch):
+    monkeypatch.setattr(run_watch, "MOST_LEFT", 25)
+    async with installed(c, s) as (_, plugin):
+        watch = plugin.observation.runs
+        kept = c.map(inc, range(30))
+        await c.gather(kept)
+        await until(lambda: watch.runs)
+        assert watch.runs[0].problem == "more than 25 tasks are kept after it"
+        assert plugin.controller.log is None
+        del kept
+        await until(lambda: plugin.controller.log is not None)
+        assert await tree(c, 30) == tree_total(30)
+        await until(lambda: len(watch.runs) == 2)
+        assert watch.runs[1].problem is None
+        assert watch.runs[1].tasks == 60
+
+
+@cluster_test([1])
+async def test_a_plugin_that_gives_up_lets_go_of_its_run(c, s, a):
+    async with installed(c, s) as (_, plugin):
+        await until(lambda: plugin.manages)
+        controller = plugin.controller
+        plugin._deactivate(release=True, learn=False)
+        assert controller.log is None
+        assert not plugin.observation.runs.runs
+        plugin.update_activity()

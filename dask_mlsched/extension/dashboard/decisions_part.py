@@ -32,9 +32,9 @@ KINDS: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
 }
 
 #: Decisions in the table.
-_ROWS: Final = 40
+_ROWS: Final = 25
 _TABLE: Final = (
-    ("when", "seconds ago", 80),
+    ("when", "when", 90),
     ("what", "decision", 70),
     ("task", "task", 260),
     ("worker", "worker", 170),
@@ -63,13 +63,16 @@ class DecisionsPart:
         self._history = plugin.observation.history
         self._number = 0
         self._heading = style.text()
-        self._rates = ColumnDataSource({name: [] for name in ("time", "all", *KINDS)})
-        self._times = ColumnDataSource({name: [] for name in ("time", "p50", "p99")})
+        # One for all, since each change of a source is a message of its own.
+        names = ("time", "all", "p50", "p99", *KINDS)
+        self._figures = ColumnDataSource({name: [] for name in names})
         self._rows = ColumnDataSource({name: [] for name, _, _ in _TABLE})
         self.root: LayoutDOM = column(
             self._heading,
             row(
-                _rates_figure(self._rates), _times_figure(self._times), sizing_mode="stretch_width"
+                _rates_figure(self._figures),
+                _times_figure(self._figures),
+                sizing_mode="stretch_width",
             ),
             style.table(self._rows, _TABLE, height=420),
             sizing_mode="stretch_width",
@@ -86,22 +89,23 @@ class DecisionsPart:
                 if after.number > self._number and after.time > before.time
             ]
             self._number = samples[-1].number
-            times = [after.time * 1000 for _, after in pairs]
             rates = {
                 name: [_rate(name, before, after) for before, after in pairs] for name in KINDS
             }
-            together = [sum(each) for each in zip(*rates.values(), strict=True)]
-            self._rates.stream({"time": times, "all": together, **rates}, rollover=LENGTH)
-            self._times.stream(
+            self._figures.stream(
                 {
-                    "time": times,
+                    "time": [after.time * 1000 for _, after in pairs],
+                    "all": [sum(each) for each in zip(*rates.values(), strict=True)],
                     "p50": [after.p50 * 1000 for _, after in pairs],
                     "p99": [after.p99 * 1000 for _, after in pairs],
+                    **rates,
                 },
                 rollover=LENGTH,
             )
-        rows = _recent(self._plugin, time.monotonic())
-        self._rows.data = {name: [each[name] for each in rows] for name, _, _ in _TABLE}
+        rows = _recent(self._plugin, time.time() - time.monotonic())
+        data = {name: [each[name] for each in rows] for name, _, _ in _TABLE}
+        if data != self._rows.data:
+            self._rows.data = data
 
     def _words(self) -> str:
         plugin, controller = self._plugin, self._plugin.controller
@@ -121,12 +125,11 @@ class DecisionsPart:
                 for reason, count in chooser.reasons.most_common()
             )
             lines.append(f"<table>{rows}</table>")
-        guard = chooser.guard
-        if guard is not None and guard.failures:
-            off = "; it is switched off" if guard.off else ""
+        if chooser.policy_failures:
+            off = "; it is switched off" if chooser.guard is not None and chooser.guard.off else ""
             lines.append(
-                f"<b>Failures of the policy: {guard.failures}{off}.</b> The last: "
-                f"{style.escaped(guard.last_failure)}"
+                f"<b>Failures of the policy: {chooser.policy_failures}{off}.</b> The last: "
+                f"{style.escaped(chooser.last_policy_failure)}"
             )
         return "".join(f"<div>{line}</div>" for line in lines)
 
@@ -167,8 +170,14 @@ def _rate(name: str, before: Sample, after: Sample) -> float:
     return max(0, more) / (after.time - before.time)
 
 
-def _recent(plugin: Management, now: float) -> list[dict[str, Any]]:
-    """List the last decisions, the newest first; `now` is of the events' clock."""
+def _recent(plugin: Management, zero: float) -> list[dict[str, Any]]:
+    """List the last decisions, the newest first.
+
+    Parameters
+    ----------
+    zero
+        When the events' clock showed 0, in seconds since 1970.
+    """
     dispatcher = plugin.dispatcher
     runs = itertools.islice(reversed(dispatcher.decided.items()), _ROWS)
     of_runs = (
@@ -202,4 +211,9 @@ def _recent(plugin: Management, now: float) -> list[dict[str, Any]]:
         for hold, address in itertools.islice(reversed(dispatcher.held), _ROWS)
     )
     newest = heapq.nlargest(_ROWS, [*of_runs, *of_holds], key=lambda each: each[0])
-    return [{"when": f"{now - when:.1f}", **fields} for when, fields in newest]
+    return [{"when": _time_of_day(zero + when), **fields} for when, fields in newest]
+
+
+def _time_of_day(seconds: float) -> str:
+    tenths = round(seconds * 10)
+    return f"{time.strftime('%H:%M:%S', time.gmtime(tenths // 10))}.{tenths % 10}"

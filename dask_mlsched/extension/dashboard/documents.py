@@ -104,7 +104,9 @@ class _Page:
         assert plugin.observation is not None
         self._plugin = plugin
         self._observation = plugin.observation
+        self._doc = doc
         self._open = True
+        self._callback: Any = None
         self.part = part
         self.notice = style.text(visible=False)
         doc.title = f"Dask: mlsched {part.title}"
@@ -112,7 +114,7 @@ class _Page:
         doc.on_session_destroyed(self._closed)
         self.update()
         milliseconds = max(100, round(1000 * self._observation.interval))
-        doc.add_periodic_callback(self.update, milliseconds)
+        self._callback = doc.add_periodic_callback(self.update, milliseconds)
 
     def _closed(self, session_context: Any) -> None:
         if self._open:
@@ -123,12 +125,14 @@ class _Page:
     def update(self) -> None:
         """Bring the page up to date; what fails says so, and is tried again the next time."""
         if self._plugin.observation is not self._observation:
-            if not self.notice.visible:
-                self.notice.text, self.notice.visible = _GONE, True
+            self.notice.text, self.notice.visible = _GONE, True
+            # Nobody ends the sessions of a scheduler that closes: they would look for ever.
+            self._doc.remove_periodic_callback(self._callback)
             return
         try:
             with self._observation.timed():
                 self.part.update()
+            self.notice.visible = False
         except Exception as error:  # noqa: BLE001 - counted, shown here and in status()
             self._observation.failed(f"the page {self.part.title}", error)
             what = style.escaped(f"{type(error).__name__}: {error}")

@@ -159,7 +159,9 @@ def _words(plugin: Management) -> str:
     )
     lines = [words]
     models = plugin.networks.models
-    if models is None:
+    if not plugin.manages and (models is None or models.choice is None):
+        lines.append("No model decides now.")
+    elif models is None:
         what = {
             "learned": "The network that ships decides; nothing is learned here "
             "(mlsched.training.mode is off).",

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300
 EVIL = "</script><img src=x onerror=\"document.title='broken in'\"><b>evil</b>"
 
 #: A column of data that each part has.
-COLUMNS = {"residency": "resident", "transfers": "loaded", "decisions": "p50", "models": "regret"}
+COLUMNS = {"residency": "resident 0", "transfers": "loaded", "decisions": "p50", "models": "regret"}
 
 
 def made(n: int) -> np.ndarray:
@@ -88,7 +88,7 @@ def chromium() -> Iterator[Browser]:
 def test_residency_of_each_device_arrives(chromium: Browser, cluster):
     _, handle, url = cluster
     chromium.open(f"{url}/{PART}residency")
-    chromium.wait(f"{points('resident').replace('return most', 'return most >= 10')}")
+    chromium.wait(f"{points('resident 0').replace('return most', 'return most >= 10')}")
     text = chromium.text()
     assert "on 2 devices" in text
     assert "tasks are parked" in text
@@ -147,7 +147,7 @@ def test_everything_is_under_dasks_menu_and_says_when_the_plugin_goes(chromium: 
         chromium.wait(f"{points(COLUMNS[part]).replace('return most', 'return most >= 1')}")
         chromium.screenshot(f"page-{part}")
     chromium.follow(PAGE)
-    chromium.wait(f"{points('resident').replace('return most', 'return most >= 5')}")
+    chromium.wait(f"{points('resident 0').replace('return most', 'return most >= 5')}")
     assert chromium.complaints() == []
     assert handle.status()["dashboard"]["problems"] == 0
     handle.uninstall()

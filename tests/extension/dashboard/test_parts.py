@@ -75,26 +75,31 @@ def test_eight_devices_are_shown_and_the_others_can_be_chosen():
     part.update()
     (select,) = part.root.select({"type": Select})
     assert select.visible
-    assert select.options == ["1 to 8 of 20", "9 to 16 of 20", "17 to 20 of 20"]
+    assert select.options == ["from 1 on", "from 9 on", "from 17 on"]
     assert [each.root.visible for each in part._panels] == [True] * SHOWN
     first = part._panels[0].root.title.text
     select.value = select.options[2]
     part.update()
     assert [each.root.visible for each in part._panels] == [True] * 4 + [False] * 4
     assert part._panels[0].root.title.text != first
+    observation.history.samples.append(sample(3, devices=21))  # another one joined
+    part.update()
+    assert select.value == "from 17 on"
+    assert [each.root.visible for each in part._panels] == [True] * 5 + [False] * 3
 
 
 def test_only_what_is_new_is_sent():
     observation = observed(sample(1), sample(2))
     part = ResidencyPart(observation)
     part.update()
-    source = part._panels[0]._source
-    assert list(source.data["resident"]) == [51, 52]
+    source = part._source
+    assert list(source.data["resident 0"]) == [51, 52]
+    assert np.isnan(source.data["resident 7"]).all()
     part.update()
-    assert list(source.data["resident"]) == [51, 52]
+    assert list(source.data["resident 0"]) == [51, 52]
     observation.history.samples.append(sample(3))
     part.update()
-    assert list(source.data["resident"]) == [51, 52, 53]
+    assert list(source.data["resident 0"]) == [51, 52, 53]
 
 
 def test_before_there_is_a_device_the_page_says_so():
@@ -156,9 +161,10 @@ def deciding(observation: Observation, **guard: Any) -> Any:
     chooser = SimpleNamespace(
         reasons=Counter(policy=5, fits=2),
         total_seconds=0.25,
-        guard=SimpleNamespace(failures=0, off=False, last_failure=None) if not guard
-        else SimpleNamespace(**guard),
-    )  # fmt: skip
+        guard=SimpleNamespace(off=guard.get("off", False)),
+        policy_failures=guard.get("failures", 0),
+        last_policy_failure=guard.get("last_failure"),
+    )
     return SimpleNamespace(
         observation=observation,
         controller=SimpleNamespace(chooser=chooser, holds=3, hold_seconds=0.5),
@@ -179,7 +185,7 @@ def test_rates_are_differences_and_never_below_0():
     )
     part = DecisionsPart(deciding(observation))
     part.update()
-    rates = part._rates.data
+    rates = part._figures.data
     assert list(rates["RUN, as the policy chose"]) == [4, 0]
     assert list(rates["HOLD"]) == [1, 0]
     assert list(rates["all"]) == [5, 0]
@@ -251,6 +257,14 @@ def test_beliefs_lineage_and_events_are_tables_of_text():
     # What is of a user stands in tables, which Bokeh escapes, and nowhere else.
     assert EVIL not in shown
     assert len(list(part.root.select({"type": DataTable}))) == 3
+
+
+@pytest.mark.parametrize("changes", [{"mode": "observe"}, {"policy_name": "stock"}])
+def test_where_dask_decides_no_model_does(changes: dict[str, str]):
+    networks = SimpleNamespace(models=None, model=None)
+    part = ModelsPart(training(observed(), networks=networks, manages=False, **changes))
+    part.update()
+    assert "No model decides now." in texts(part)
 
 
 @pytest.mark.parametrize(
