@@ -8,6 +8,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 failures=()
 
+# The tests that start no cluster, need nothing but this machine, and take moments.
+fast='not slow and not integration and not dask_cuda and not gpu'
+
 # step NAME COMMAND...: go on after a failure, so that one run shows all of them.
 step() {
     local name=$1 started=$SECONDS
@@ -45,7 +48,12 @@ run_pytest() {
 with_coverage() {
     local status=0
     use_environment newest
-    run_pytest "$python" -m coverage run -m pytest -m 'not dask_cuda and not gpu' || status=$?
+    rm -f .coverage .coverage.*
+    run_pytest "$python" -m coverage run --rcfile ci/coverage_of_many.toml -m pytest -n auto --dist worksteal \
+        -m "$fast" || status=$?
+    run_pytest "$python" -m coverage run --parallel-mode -m pytest \
+        -m '(slow or integration) and not dask_cuda and not gpu' || status=$?
+    "$python" -m coverage combine --quiet
     "$python" -m coverage report
     return "$status"
 }
@@ -85,8 +93,7 @@ case "${1:-}" in
 "")
     use_environment newest
     # On all processors: nothing in this tier starts a cluster or looks at a clock.
-    run_pytest "$python" -m pytest -n auto --dist worksteal \
-        -m 'not slow and not integration and not dask_cuda and not gpu'
+    run_pytest "$python" -m pytest -n auto --dist worksteal -m "$fast"
     ;;
 *)
     use_environment newest

@@ -444,7 +444,15 @@ class VirtualDask:
                 self._want(task)
             else:
                 self._forget_if_possible(task.key)
+        self._want_what_they_read(queue)
         self._place_what_waits()
+
+    def _want_what_they_read(self, keys: Iterable[str]) -> None:
+        """Ask for what tasks were given to read while they ran: it may never have been made."""
+        waiting = [key for key in keys if key in self.tasks and self.tasks[key].state == "waiting"]
+        for key in waiting:
+            for dep in self.tasks[key].dependencies:
+                self._want(self.tasks[dep])
 
     def pause(self, worker: int) -> None:
         self.workers[worker].paused = True
