@@ -19,7 +19,7 @@ from typing import Final, Literal, TypeAlias
 from dask_mlsched.core.placed_copies import PlacedCopy, place_copies
 from dask_mlsched.core.placed_tasks import PlacedTask, place_tasks
 from dask_mlsched.core.trace import Trace
-from dask_mlsched.core.worker_log import UNKNOWN, RunLog, WorkerLog, run_log
+from dask_mlsched.core.worker_log import UNKNOWN, WorkerLog, WorkerLogs, worker_logs
 
 Activity: TypeAlias = Literal["compute", "load", "evict", "hold", "idle"]
 ACTIVITIES: Final[tuple[Activity, ...]] = ("compute", "load", "evict", "hold", "idle")
@@ -111,7 +111,7 @@ def timeline(trace: Trace, message: float = 0.0) -> Timeline:
     ValueError
         If no task has ended in it.
     """
-    log = run_log(trace)
+    log = worker_logs(trace)
     workers = []
     for number, worker in enumerate(log.workers):
         left = log.end if worker.left is None else min(worker.left, log.end)
@@ -122,7 +122,7 @@ def timeline(trace: Trace, message: float = 0.0) -> Timeline:
 
 
 def _worker(
-    log: RunLog, number: int, worker: WorkerLog, joined: float, left: float, message: float
+    log: WorkerLogs, number: int, worker: WorkerLog, joined: float, left: float, message: float
 ) -> WorkerTimeline:
     copies = place_copies(worker, message)
     rows = place_tasks(worker, copies, message, joined)
