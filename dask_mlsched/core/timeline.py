@@ -48,7 +48,7 @@ class Span:
 class WorkerTimeline:
     """One worker."""
 
-    #: How many had joined before it.
+    #: How many of those that were there in the run had joined before it.
     number: int
     address: str
     limit: int | None
@@ -112,12 +112,12 @@ def timeline(trace: Trace, message: float = 0.0) -> Timeline:
         If no task has ended in it.
     """
     log = worker_logs(trace)
-    workers = []
-    for number, worker in enumerate(log.workers):
+    workers: list[WorkerTimeline] = []
+    for worker in log.workers:
         left = log.end if worker.left is None else min(worker.left, log.end)
         joined = max(worker.joined, log.begin)
         if joined < left:
-            workers.append(_worker(log, number, worker, joined, left, message))
+            workers.append(_worker(log, len(workers), worker, joined, left, message))
     return Timeline(log.begin, log.end - log.begin, log.keys, tuple(workers))
 
 
