@@ -8,7 +8,7 @@ such a machine is a bound on the run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.trace import Trace
@@ -30,9 +30,14 @@ class RunWorkers:
 @dataclass(slots=True)
 class _Worker:
     threads: int
-    #: What it is said to be now, and all that it was ever said to be.
-    limit: int | None
-    limits: set[int]
+    #: Of its fast tier: what it is said to be now, and all that it was ever said to be.
+    limit: int | None = None
+    limits: set[int] = field(default_factory=set)
+
+    def limit_seen(self, limit: int | None) -> None:
+        self.limit = limit
+        if limit is not None:
+            self.limits.add(limit)
 
 
 def run_workers(trace: Trace) -> RunWorkers:
@@ -55,11 +60,11 @@ def run_workers(trace: Trace) -> RunWorkers:
     for place, event in enumerate(events[:last]):
         match event:
             case ev.WorkerJoined(worker=number, threads=threads, limit=limit):
-                there[number] = _Worker(threads, limit, {limit} - {None})
+                there[number] = _Worker(threads)
+                there[number].limit_seen(limit)
                 came += place > first
             case ev.LimitSeen(worker=number, limit=limit):
-                there[number].limit = limit
-                there[number].limits |= {limit} - {None}
+                there[number].limit_seen(limit)
             case ev.WorkerLeft(worker=number):
                 left = there.pop(number)
                 if place > first:
