@@ -19,7 +19,7 @@ from dask_mlsched.benchmarks.run_report import findings
 from dask_mlsched.cli import mlsched
 from dask_mlsched.core import judgement
 from dask_mlsched.core.machine import Machine, SimulationError
-from dask_mlsched.core.policies import GreedyHold
+from dask_mlsched.core.policies import Greedy, GreedyHold
 from evil_names import EVIL, evil_trace
 
 DAG = block_product(3)
@@ -221,10 +221,7 @@ def test_workers_may_leave_and_others_come(tmp_path: Path):
         if step == 6:
             dask.join(1, limit=96)
     dask.run()
-    dask.recorder.close()
-    path = tmp_path / "t"
-    path.write_bytes(b"".join(dask.parts))
-    page, figures = made(path)
+    page, figures = made(closed(dask, tmp_path / "t"))
     assert [worker["end"] < figures["live"]["makespan"] for worker in figures["workers"]] == [
         False,
         True,
@@ -232,6 +229,77 @@ def test_workers_may_leave_and_others_come(tmp_path: Path):
     ]
     assert sum(worker["stopped"] for worker in figures["workers"]) > 0
     assert "Tasks that ended without a result" in seen(page)
+    assert figures["unequal"].endswith("a worker left in the run, a worker came in the run")
+    assert figures["bounds"] is None
+
+
+def closed(dask: RecordedDask, path: Path) -> Path:
+    """Write down what a virtual Dask did."""
+    dask.recorder.close()
+    path.write_bytes(b"".join(dask.parts))
+    return path
+
+
+def test_arrays_of_an_earlier_run_are_no_loads_that_anybody_could_have_saved(tmp_path: Path):
+    dask = RecordedDask(Greedy(), bandwidth=8.0)
+    dask.join(0, limit=90)
+    for place in range(3):
+        dask.scatter(f"x-{place}", 20, [0])
+    dask.submit("x-0 x-1 -> a-1 -> b-1\nx-2 -> a-2 -> b-1\nx-0 -> a-3 -> b-1")
+    dask.run()
+    page, figures = made(closed(dask, tmp_path / "t"))
+    # Nothing was loaded, and in a simulation all of it would be.
+    assert figures["live"]["bytes_loaded"] == 0
+    assert figures["simulated"]["bytes_loaded"] >= 60
+    assert figures["left_over"] == {"arrays": 3, "bytes": 60}
+    assert figures["dask_alone"] is None
+    bound = figures["bounds"]
+    assert (bound["bytes_loaded"], bound["bytes_moved"], bound["bytes_evicted"]) == (None, None, 0)
+    assert 0 < bound["makespan"] <= figures["live"]["makespan"]
+    text = seen(page)
+    assert text.count("the run reads 3 arrays (60 bytes) that none of its tasks made") == 1
+    assert "nobody can tell which of them were on the device" in text
+    assert "Simulations begin with all of that off the device" in text
+    assert "Dask alone would have taken" not in text
+    assert "Dask alone, simulated" not in page  # the curve
+    assert "can take less than" not in text
+    assert "Even a schedule that loads none of those arrays cannot take less than" in text
+    assert "The lower bound on loads" not in text
+    (bound_row,) = re.findall(r"Lower bound</td>.*?</tr>", page, re.DOTALL)
+    assert bound_row.count("<td>–</td>") == 3  # loaded, moved in all, sent
+
+
+def test_a_single_array_of_an_earlier_run_is_told_as_one(tmp_path: Path):
+    dask = RecordedDask(Greedy(), bandwidth=8.0)
+    dask.join(0, limit=90)
+    dask.scatter("x", 20, [0])
+    dask.submit("x -> a")
+    dask.run()
+    text = seen(made(closed(dask, tmp_path / "t"))[0])
+    assert "the run reads an array (20 bytes) that none of its tasks made" in text
+    assert "nobody can tell whether it was on the device" in text
+
+
+def test_of_unequal_workers_nothing_is_simulated_nor_bounded(tmp_path: Path):
+    dask = RecordedDask(Greedy(), bandwidth=8.0)
+    dask.join(0, threads=1)
+    dask.join(1, threads=8)
+    dask.submit(gemm(3))
+    dask.run()
+    page, figures = made(closed(dask, tmp_path / "t"))
+    assert figures["unequal"] == "workers of 1 and 8 threads"
+    for name in ("bounds", "dask_alone", "simulated", "gate"):
+        assert figures[name] is None
+    assert figures["judged"] == 0
+    assert [each["threads"] for each in figures["workers"]] == [1, 8]
+    text = seen(page)
+    assert "here were other ones: workers of 1 and 8 threads." in text
+    assert "For the same reason no lower bound is told." in text
+    for claim in ("can take less than", "would have taken 1", "The lower bound", "Lower bound"):
+        assert claim not in text
+    assert "lower bound" not in page.replace("no lower bound is told", "")
+    assert "at least 100 bytes a worker" in text
+    assert "not equal: workers of 1 and 8 threads" in text
 
 
 def test_decisions_can_be_left_unjudged(trace: Path):
@@ -280,9 +348,7 @@ def test_what_is_no_trace_or_has_no_task_is_one_line(tmp_path: Path):
     file = tmp_path / "file"
     file.write_text("text")
     assert "--trace=" in one_line("--trace", file)
-    dask = RecordedDask()
-    dask.recorder.close()
-    file.write_bytes(b"".join(dask.parts))
+    closed(RecordedDask(), file)
     assert "no task of this trace has ended" in one_line(
         "--trace", file, "--out", tmp_path / "out.html"
     )

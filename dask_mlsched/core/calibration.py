@@ -15,10 +15,12 @@ import numpy as np
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.costs import CopyCost, CopyFit, Costs, fit_copies
+from dask_mlsched.core.dag import Booleans
 from dask_mlsched.core.machine import Machine, SimulationError
 from dask_mlsched.core.overheads import overheads
 from dask_mlsched.core.planners.taken import Differences
 from dask_mlsched.core.planners.taken import Taken as TakenPlanner
+from dask_mlsched.core.run_workers import run_workers
 from dask_mlsched.core.sends import bytes_sent_again, fit_sends
 from dask_mlsched.core.simulator import SimulatedRun, simulate
 from dask_mlsched.core.taken import Taken, taken
@@ -55,6 +57,29 @@ class Calibration:
     live: Figures
     #: Bytes that workers fetched although they had held them before; see `bytes_sent_again`.
     sent_again: int = 0
+    #: What differs between its workers, in one line; None if they were equal from the first task to
+    #: the last. If they were not, `machine` has so many of the smallest, and its figures are none
+    #: of the run's.
+    unequal: str | None = None
+
+    @property
+    def left_over(self) -> int:
+        """How many arrays the run read that none of its tasks made; see `left_over_bytes`."""
+        return int(np.count_nonzero(self._left_over()))
+
+    @property
+    def left_over_bytes(self) -> int:
+        """Bytes of the arrays that the run read and none of its tasks made.
+
+        An earlier run left them behind, or a client scattered them. A simulation begins with them
+        in the slow tier, so that it has to load them; whether the run had to, nobody can tell. If
+        there are any, loads that are simulated or bounded are no measure of the run.
+        """
+        return int(self.taken.dag.nbytes[self._left_over()].sum())
+
+    def _left_over(self) -> Booleans:
+        dag = self.taken.dag
+        return dag.given & (np.diff(dag.reader_starts) > 0)
 
 
 @dataclass(frozen=True)
@@ -105,19 +130,20 @@ def calibrate(trace: Trace, name: str = "trace") -> Calibration:
     )
     message, task = overheads(trace, copies, fetches, costs)
     costs = replace(costs, message=message, task=task)
-    workers, threads, limit = _workers(trace)
+    workers = run_workers(trace)
     machine = Machine(
-        limit=limit,
-        workers=workers,
-        threads=threads,
+        limit=workers.limit,
+        workers=workers.count,
+        threads=workers.threads,
         costs=costs,
         keep_clean=settings.keep_clean,
         overlap=settings.overlap,
     )
     stock = trace.header.mode != "manage" or _asked_first(trace) == "stock"
     live = _live(trace, copies, fetches)
+    again = bytes_sent_again(trace)
     return Calibration(
-        decisions, machine, settings, stock, load, evict, send, live, bytes_sent_again(trace)
+        decisions, machine, settings, stock, load, evict, send, live, again, workers.unequal
     )
 
 
@@ -169,18 +195,6 @@ def _fit(copies: Sequence[Copy], *, loaded: bool) -> CopyFit | None:
     if not real:
         return None
     return fit_copies([copy.nbytes for copy in real], [copy.seconds for copy in real])
-
-
-def _workers(trace: Trace) -> tuple[int, int, int | None]:
-    """Count workers, and find the threads and the limit of the smallest of them."""
-    threads: list[int] = []
-    limits: list[int] = []
-    for event in trace.events():
-        if isinstance(event, ev.WorkerJoined):
-            threads.append(event.threads)
-        if isinstance(event, ev.WorkerJoined | ev.LimitSeen) and event.limit is not None:
-            limits.append(event.limit)
-    return len(threads), min(threads), min(limits, default=None)
 
 
 def _live(trace: Trace, copies: Sequence[Copy], fetches: Sequence[Fetch]) -> Figures:

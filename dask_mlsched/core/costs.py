@@ -205,7 +205,15 @@ class Bounds:
     makespan: float
 
 
-def bounds(dag: Dag, limit: int | None, costs: Costs, *, workers: int, threads: int) -> Bounds:
+def bounds(
+    dag: Dag,
+    limit: int | None,
+    costs: Costs,
+    *,
+    workers: int,
+    threads: int,
+    given_resident: bool = False,
+) -> Bounds:
     """Work out the bounds that hold for any graph.
 
     Loaded are at least the arrays that are given in the slow tier and read. Moved are, besides,
@@ -214,9 +222,14 @@ def bounds(dag: Dag, limit: int | None, costs: Costs, *, workers: int, threads: 
     longest chain of tasks.
 
     Tighter bounds on bytes need the structure of the graph, as `product_bound` does.
+
+    Parameters
+    ----------
+    given_resident
+        Whether given arrays may have been in the fast tiers already: no load is sure then.
     """
     is_read = np.diff(dag.reader_starts) > 0
-    loaded = int(dag.nbytes[dag.given & is_read].sum())
+    loaded = 0 if given_resident else int(dag.nbytes[dag.given & is_read].sum())
     evicted = 0
     if limit is not None:
         kept = dag.wanted & ~dag.given

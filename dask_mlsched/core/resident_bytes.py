@@ -32,6 +32,7 @@ class _Levels:
 
     def __init__(self) -> None:
         self.all: list[Level] = []
+        self._begun = False
         self._level: dict[int, Level] = {}
         #: worker -> what is resident, with bytes; and all that it has ever got.
         self._resident: dict[int, dict[int, int]] = {}
@@ -73,6 +74,7 @@ class _Levels:
     def _task_event(self, event: ev.TaskStarted | ev.TaskStopped | ev.TaskFinished) -> None:
         match event:
             case ev.TaskStarted(task=task, worker=worker):
+                self._begun = True
                 self._where[task] = worker
             case ev.TaskStopped(task=task):
                 self._where.pop(task, None)
@@ -124,8 +126,15 @@ class _Levels:
                 self._level[worker].limit = limit
             case ev.WorkerLeft(time=now):
                 self._note(now, worker, 0)
+                if not self._begun:
+                    self._had_no_part(self._level[worker])
                 for table in (self._level, self._resident, self._got, self._sums):
                     table.pop(worker)
+
+    def _had_no_part(self, level: Level) -> None:
+        self.all.remove(level)
+        for place, each in enumerate(self.all):
+            each.worker = place
 
     def _come(self, now: float, worker: int, arrays: Iterable[int]) -> None:
         limit, resident = self._level[worker].limit, self._resident[worker]
@@ -157,6 +166,8 @@ class _Levels:
 
 def resident_bytes(trace: Trace) -> Sequence[Level]:
     """Follow the fast tier of each worker, in the order in which they joined.
+
+    Those that left before the first task began are not among them.
 
     Parameters
     ----------

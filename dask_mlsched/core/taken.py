@@ -20,7 +20,8 @@ class Sent:
 
     #: Of the trace's DAG.
     task: int
-    #: Counted from 0, in the order in which workers joined.
+    #: Counted from 0, in the order in which workers joined; those that left before the first task
+    #: began do not count.
     worker: int
     #: The task whose end was heard of last before; None if no task had ended.
     after: int | None = None
@@ -67,6 +68,10 @@ def taken(trace: Trace, name: str = "trace") -> Taken:
             case ev.WorkerJoined(worker=worker):
                 workers[worker] = joined  # the number may have been another worker's before
                 joined += 1
+            case ev.WorkerLeft(worker=worker) if not rows:
+                del workers[worker]  # it had no part in the run
+                workers = {each: place for place, each in enumerate(workers)}
+                joined = len(workers)
             case ev.TaskStarted(task=task, worker=worker):
                 run, turn = said.pop(task, None), graph.turn(task)
                 rows.pop(turn, None)

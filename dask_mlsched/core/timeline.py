@@ -19,7 +19,7 @@ from typing import Final, Literal, TypeAlias
 from dask_mlsched.core.placed_copies import PlacedCopy, place_copies
 from dask_mlsched.core.placed_tasks import PlacedTask, place_tasks
 from dask_mlsched.core.trace import Trace
-from dask_mlsched.core.worker_log import UNKNOWN, RunLog, WorkerLog, run_log
+from dask_mlsched.core.worker_log import UNKNOWN, WorkerLog, WorkerLogs, worker_logs
 
 Activity: TypeAlias = Literal["compute", "load", "evict", "hold", "idle"]
 ACTIVITIES: Final[tuple[Activity, ...]] = ("compute", "load", "evict", "hold", "idle")
@@ -48,7 +48,7 @@ class Span:
 class WorkerTimeline:
     """One worker."""
 
-    #: How many had joined before it.
+    #: How many of those that were there in the run had joined before it.
     number: int
     address: str
     limit: int | None
@@ -111,18 +111,18 @@ def timeline(trace: Trace, message: float = 0.0) -> Timeline:
     ValueError
         If no task has ended in it.
     """
-    log = run_log(trace)
-    workers = []
-    for number, worker in enumerate(log.workers):
+    log = worker_logs(trace)
+    workers: list[WorkerTimeline] = []
+    for worker in log.workers:
         left = log.end if worker.left is None else min(worker.left, log.end)
         joined = max(worker.joined, log.begin)
         if joined < left:
-            workers.append(_worker(log, number, worker, joined, left, message))
+            workers.append(_worker(log, len(workers), worker, joined, left, message))
     return Timeline(log.begin, log.end - log.begin, log.keys, tuple(workers))
 
 
 def _worker(
-    log: RunLog, number: int, worker: WorkerLog, joined: float, left: float, message: float
+    log: WorkerLogs, number: int, worker: WorkerLog, joined: float, left: float, message: float
 ) -> WorkerTimeline:
     copies = place_copies(worker, message)
     rows = place_tasks(worker, copies, message, joined)

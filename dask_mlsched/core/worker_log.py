@@ -60,8 +60,8 @@ class WorkerLog:
 
 
 @dataclass(frozen=True, slots=True)
-class RunLog:
-    """All workers of a run."""
+class WorkerLogs:
+    """All workers of a recorded run."""
 
     #: Of every task that ever was.
     keys: Sequence[str]
@@ -170,7 +170,7 @@ class _Reader:
             self._worker[number].holds.append((since, until))
 
 
-def run_log(trace: Trace) -> RunLog:
+def worker_logs(trace: Trace) -> WorkerLogs:
     """Read what a trace tells of each worker.
 
     A hold ends when its slot gets a task, at the first decision after its deadline, or when its
@@ -198,4 +198,4 @@ def run_log(trace: Trace) -> RunLog:
     if not ended:
         msg = "no task of this trace has ended; expected a trace of a run that got so far"
         raise ValueError(msg)
-    return RunLog(reader.keys, reader.workers, min(begun), max(ended))
+    return WorkerLogs(reader.keys, reader.workers, min(begun), max(ended))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dask.typing import Key
 
+from dask_mlsched.core.explained import decision_of, passed_of
 from dask_mlsched.core.graph import TaskState
 from dask_mlsched.core.policies import Candidate
 from dask_mlsched.extension import parking
@@ -34,15 +35,7 @@ def explain(plugin: MLSchedulerPlugin, key: Key) -> dict[str, Any]:
             answer["waits_for"] = len(ts.waiting_on)
     if key in plugin.dispatcher.decided:
         run, address, policy, model = plugin.dispatcher.decided[key]
-        answer["decision"] = {
-            "policy": policy,
-            "worker": address,
-            "reason": run.reason,
-            "missing_bytes": run.missing_bytes,
-            "candidates": run.candidates,
-            "place_in_dask_order": run.rank,
-            "held_seconds": run.held_seconds,
-        }
+        answer["decision"] = decision_of(run, policy, address)
         if model is not None:
             answer["decision"]["model"] = model
     parked = _parked(plugin, key)
@@ -71,15 +64,12 @@ def _passed_over(plugin: MLSchedulerPlugin, key: Key) -> dict[str, Any] | None:
     found = controller.chooser.recent.passed_over(number, controller.graph.priority[number])
     if found is None:
         return None
-    return {
-        "times": found.times,
-        "worker": _address(plugin, found.worker),
-        "instead": None if found.instead is None else _chosen(plugin, found.instead),
-        "missing_bytes": found.missing_bytes,
-        "missing_bytes_instead": found.missing_bytes_instead,
-        "held": found.instead is None,
-        "held_for": None if found.held_for is None else _known(plugin, found.held_for),
-    }
+    return passed_of(
+        found,
+        _address(plugin, found.worker),
+        None if found.instead is None else _chosen(plugin, found.instead),
+        None if found.held_for is None else _known(plugin, found.held_for),
+    )
 
 
 def _address(plugin: MLSchedulerPlugin, worker: int) -> str | None:

@@ -18,6 +18,9 @@ WIDTH: Final = 100
 #: Dask names collections by a hash of 32 digits; six tell them apart for people.
 _TOKEN: Final = re.compile(r"([0-9a-f]{6})[0-9a-f]{26}")
 
+#: Bytes that are one of a unit, and its name, the largest first.
+BYTE_UNITS: Final = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+
 Rows = Sequence[Sequence[str]]
 
 
@@ -34,7 +37,7 @@ def bytes_text(nbytes: float) -> str:
     >>> bytes_text(2_500_000)
     '2.5 MB'
     """
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+    for unit, name in BYTE_UNITS:
         if abs(nbytes) >= unit:
             return f"{nbytes / unit:,.1f} {name}"
     return f"{nbytes:.0f} bytes" if nbytes else "0"
@@ -50,7 +53,9 @@ def seconds_text(seconds: float) -> str:
     """
     for unit, name in ((1.0, "s"), (1e-3, "ms")):
         if abs(seconds) >= unit:
-            return f"{seconds / unit:.3g} {name}" if seconds < 1000 else f"{seconds:,.0f} s"
+            count = seconds / unit
+            # Three digits would write more in powers of ten.
+            return f"{count:.3g} {name}" if abs(count) < 999.5 else f"{count:,.0f} {name}"
     return f"{seconds * 1e6:.0f} µs" if seconds else "0 s"
 
 

@@ -9,10 +9,13 @@ import pytest
 
 from core.recorded import RecordedDask
 from core.recorded_simulations import COSTS, block_product, recorded, reporting_fetches
+from dask_mlsched.core import events as ev
 from dask_mlsched.core.calibration import Calibration, calibrate, repeat, with_costs
+from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.costs import CopyCost, Costs
 from dask_mlsched.core.machine import Machine, SimulationError
 from dask_mlsched.core.policies import Greedy
+from dask_mlsched.core.trace import Header, Step, Trace
 
 POLICIES = ("stock", "fifo", "random", "greedy", "greedy-hold", "dmdar", "darts", "darts-luf")
 DAG = block_product(4)
@@ -206,6 +209,56 @@ def test_a_trace_in_which_nothing_ended_cannot_be_simulated():
     with pytest.raises(SimulationError, match=r"no task of this trace has ended; expected") as info:
         calibrate(dask.trace())
     assert "\n" not in str(info.value)
+
+
+# What a simulation does not know
+
+
+def test_workers_that_were_not_equal_are_told():
+    dask = RecordedDask(Greedy())
+    dask.join(0, threads=1)
+    dask.join(1, threads=8)
+    dask.submit("a-1 a-2 a-3 -> b-1")
+    dask.run()
+    assert calibrate(dask.trace()).unequal == "workers of 1 and 8 threads"
+    assert calibrated("greedy", replace(MACHINE, workers=3)).unequal is None
+
+
+def test_what_the_run_made_or_never_read_is_not_left_over():
+    dask = RecordedDask(Greedy())
+    dask.join(0)
+    dask.scatter("unread", 7, [0])
+    dask.submit("a -> b -> c")
+    dask.run()
+    found = calibrate(dask.trace())
+    assert found.taken.dag.given.any()
+    assert (found.left_over, found.left_over_bytes) == (0, 0)
+
+
+def test_arrays_that_were_there_and_are_read_are_left_over():
+    dask = RecordedDask(Greedy())
+    dask.join(0)
+    for key, nbytes in (("x", 7), ("y", 5), ("unread", 3)):
+        dask.scatter(key, nbytes, [0])
+    dask.submit("x y -> b -> c\nx -> d")
+    dask.run()
+    found = calibrate(dask.trace())
+    assert (found.left_over, found.left_over_bytes) == (2, 12)
+
+
+def test_so_is_a_result_of_an_earlier_run_whatever_it_was_made_of():
+    specs = tuple(ev.TaskSpec(n, (n - 1,) if n else (), (0, 0, n)) for n in range(3))
+    events = (
+        ev.WorkerJoined(0.0, 0, 1, 100),
+        ev.GraphArrived(0.0, specs),
+        ev.ArrayAppeared(0.0, 1, 30, (0,)),
+        ev.TaskReady(1.0, 2),
+        ev.TaskStarted(1.0, 2, 0),
+        ev.TaskFinished(2.0, 2, 10, 0.5),
+    )
+    header = Header("1.2.3", 0.0, "greedy", "manage", Settings())
+    found = calibrate(Trace(header, tuple(map(Step, events))))
+    assert (found.left_over, found.left_over_bytes) == (1, 30)
 
 
 # Who decided

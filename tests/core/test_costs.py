@@ -158,6 +158,12 @@ def test_bytes_are_what_must_come_in_and_what_wanted_results_have_no_room_for():
     assert bounds(dag(), 60, Costs(), workers=2, threads=1).bytes_moved == 10
 
 
+def test_arrays_that_may_be_resident_already_bound_no_loads_and_no_time():
+    slow = Costs(load=CopyCost(1.0), evict=CopyCost(2.0))
+    least = bounds(dag(), 60, slow, workers=1, threads=1, given_resident=True)
+    assert (least.bytes_loaded, least.bytes_moved, least.makespan) == (0, 10, 7.0)
+
+
 def test_the_makespan_is_the_largest_of_computing_copying_and_the_longest_chain():
     slow = Costs(load=CopyCost(1.0), evict=CopyCost(2.0))
     assert bounds(dag(), 60, Costs(), workers=1, threads=1).makespan == 7.0

@@ -20,7 +20,7 @@ from dask_mlsched.core.machine import Machine
 from dask_mlsched.core.policies import GreedyHold
 from dask_mlsched.core.timeline import ACTIVITIES, Timeline, WorkerTimeline, timeline
 from dask_mlsched.core.trace import Header, Step, Trace
-from dask_mlsched.core.worker_log import run_log
+from dask_mlsched.core.worker_log import worker_logs
 
 HEADER = Header("1.2.3", 0.0, "greedy", "manage", Settings())
 
@@ -207,7 +207,7 @@ def test_every_task_computes_for_as_long_as_was_measured(threads: int):
     machine = Machine(600_000, workers=2, threads=threads, costs=COSTS)
     _, trace = recorded(block_product(4), machine, "greedy")
     found = timeline(trace, calibrate(trace).machine.costs.message)
-    measured = sum(task.seconds for worker in run_log(trace).workers for task in worker.tasks)
+    measured = sum(task.seconds for worker in worker_logs(trace).workers for task in worker.tasks)
     assert found.seconds()["compute"] == pytest.approx(measured)
     assert sum(each.cut_seconds for each in found.workers) < 0.02 * found.makespan
 

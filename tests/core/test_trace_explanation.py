@@ -100,3 +100,47 @@ def test_the_policy_that_was_asked_is_named():
     dask.submit("a -> b")
     dask.run()
     assert explain_in_trace(dask.trace(), "b")["decision"]["policy"] == "another"
+
+
+def test_what_becomes_of_a_number_after_its_task_was_forgotten_is_about_another_task(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    dask = RecordedDask(Scripted(first))
+    numbers: dict[str, dict[str, int]] = {}
+    for name in ("old", "new"):
+        # The worker's number is used again, too.
+        monkeypatch.setattr(dask, "worker_name", lambda number, name=name: f"{name}-{number}")
+        dask.join(0, threads=1, limit=30)
+        dask.submit(f"{name}-0 {name}-1 {name}-2 -> {name}-all")
+        numbers[name] = {key: dask.number(key) for key in dask.tasks}
+        dask.run()
+        dask.release(f"{name}-all")
+        dask.leave(0)
+    assert set(numbers["old"].values()) == set(numbers["new"].values())
+    trace = dask.trace()
+    for name, keys in numbers.items():
+        answers = {key: explain_in_trace(trace, key) for key in keys}
+        assert {answer["decision"]["worker"] for answer in answers.values()} == {f"{name}-0"}
+        passed = {
+            key: (answer["passed_over"]["instead"], answer["passed_over"]["worker"])
+            for key, answer in answers.items()
+            if "passed_over" in answer
+        }
+        assert passed == {
+            f"{name}-1": (f"{name}-0", f"{name}-0"),
+            f"{name}-2": (f"{name}-1", f"{name}-0"),
+        }
+
+
+def test_a_task_that_got_more_dependencies_is_found_with_its_new_priority():
+    dask = RecordedDask(Scripted(first))
+    dask.join(0, threads=1, limit=30)
+    dask.submit("a b c e -> d")
+    number = dask.number("c")
+    dask.tasks["c"].priority = (0, 7, 7)
+    dask.depend("c", ["a"])
+    dask.run()
+    recent = dask.controller.chooser.recent.passed_over(number, (0, 7, 7))
+    assert recent is not None
+    answer = explain_in_trace(dask.trace(), "c")
+    assert answer["passed_over"]["times"] == recent.times

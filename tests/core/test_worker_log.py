@@ -7,7 +7,7 @@ import pytest
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.trace import Header, Names, Step, Trace
-from dask_mlsched.core.worker_log import UNKNOWN, RunLog, run_log
+from dask_mlsched.core.worker_log import UNKNOWN, WorkerLogs, worker_logs
 
 HEADER = Header("1.2.3", 0.0, "greedy", "manage", Settings())
 
@@ -16,10 +16,10 @@ def spec(task: int, *dependencies: int) -> ev.TaskSpec:
     return ev.TaskSpec(task, dependencies, (0, 0, task))
 
 
-def log_of(*entries: ev.Event | Step | Names) -> RunLog:
+def log_of(*entries: ev.Event | Step | Names) -> WorkerLogs:
     """Read a trace of events, with instructions where there are any."""
     steps = (each if isinstance(each, Step | Names) else Step(each) for each in entries)
-    return run_log(Trace(HEADER, tuple(steps)))
+    return worker_logs(Trace(HEADER, tuple(steps)))
 
 
 def run(time: float, task: int, worker: int = 0) -> ev.Run:

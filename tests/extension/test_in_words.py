@@ -32,7 +32,7 @@ class Sample(Shown):
 
 @pytest.mark.parametrize(
     ("nbytes", "text"),
-    [(0, "0"), (7, "7 bytes"), (1500, "1.5 kB"), (2.5e6, "2.5 MB"), (1.25e12, "1,250.0 GB")],
+    [(0, "0"), (7, "7 bytes"), (1500, "1.5 kB"), (2.5e6, "2.5 MB"), (1.25e12, "1.2 TB")],
 )
 def test_bytes_are_in_the_unit_of_their_size(nbytes: float, text: str):
     assert bytes_text(nbytes) == text
@@ -40,7 +40,15 @@ def test_bytes_are_in_the_unit_of_their_size(nbytes: float, text: str):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (5e-5, "50 µs"), (0.0042, "4.2 ms"), (12.345, "12.3 s"), (12345.6, "12,346 s")],
+    [
+        (0, "0 s"),
+        (5e-5, "50 µs"),
+        (0.0042, "4.2 ms"),
+        (12.345, "12.3 s"),
+        (12345.6, "12,346 s"),
+        (999.7, "1,000 s"),
+        (0.9997, "1,000 ms"),
+    ],
 )
 def test_seconds_are_in_the_unit_of_their_size(seconds: float, text: str):
     assert seconds_text(seconds) == text

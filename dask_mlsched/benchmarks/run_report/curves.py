@@ -20,11 +20,18 @@ _LINES: Final = ("#2f6fa8", "#b8481b", "#1d7f64", "#8a5a9e", "#b98a1c", "#5b6570
 STEPS: Final = 1_000
 
 
-def moved_chart(title: str, colour: str, run: Moved, alone: Moved | None, bound: int) -> figure:
-    """Draw the bytes of one direction: this run, Dask alone, and what nobody can do without."""
+def moved_chart(
+    title: str, colour: str, run: Moved, alone: Moved | None, bound: int | None
+) -> figure:
+    """Draw the bytes of one direction: this run, Dask alone, and what nobody can do without.
+
+    Dask alone and the bound are left out where they are None: not known.
+    """
     end = float(max(run.times[-1], alone.times[-1] if alone is not None else 0.0))
     made = over_time(title, 310, end)
-    unit = byte_axis(made, max(bound, *(int(m.nbytes[-1]) for m in (run, alone) if m is not None)))
+    unit = byte_axis(
+        made, max(bound or 0, *(int(m.nbytes[-1]) for m in (run, alone) if m is not None))
+    )
     if alone is not None:
         made.line(
             alone.times,
@@ -35,14 +42,15 @@ def moved_chart(title: str, colour: str, run: Moved, alone: Moved | None, bound:
             legend_label="Dask alone, simulated",
         )
     made.line(run.times, run.nbytes / unit, color=colour, line_width=2.5, legend_label="this run")
-    made.line(
-        [0, end],
-        [bound / unit] * 2,
-        color=INK,
-        line_width=1.5,
-        line_dash=[1, 3],
-        legend_label="lower bound",
-    )
+    if bound is not None:
+        made.line(
+            [0, end],
+            [bound / unit] * 2,
+            color=INK,
+            line_width=1.5,
+            line_dash=[1, 3],
+            legend_label="lower bound",
+        )
     legend(made, "top_left")
     return made
 

@@ -14,16 +14,6 @@ from dask_mlsched.core.recorder import NANOSECOND
 from dask_mlsched.core.trace import NetworkServed, PolicySwitched, Step, Trace
 from dask_mlsched.learning.model_card import network_digest
 
-#: What the reasons of a Run mean, for people; the policy's own is not forced.
-MEANINGS = {
-    "policy": "the policy chose it",
-    "only choice": "it was the only task that could run there",
-    "fits": "everything fitted in the fast tiers: Dask's order",
-    "no policy": "no policy was asked: Dask's order",
-    "policy failed": "the policy failed this time: Dask's order",
-    "nothing planned": "the policy had planned nothing and all was idle: Dask's order",
-}
-
 
 @dataclass(frozen=True)
 class Took:

@@ -16,10 +16,12 @@ def as_json(found: Findings, top: int) -> dict[str, Any]:
         "complete": found.trace.complete,
         "tasks": sum(not given for given in calibration.taken.dag.given),
         "stock": calibration.stock,
+        "left_over": {"arrays": calibration.left_over, "bytes": calibration.left_over_bytes},
+        "unequal": calibration.unequal,
         "live": asdict(calibration.live),
         "simulated": None if found.repeated is None else asdict(found.repeated),
         "dask_alone": None if found.alone is None else asdict(found.alone.figures),
-        "bounds": asdict(found.bounds),
+        "bounds": _bounds(found),
         "gate": None if gate is None else {"passed": gate.passed, "error": gate.error},
         "refused": found.refused,
         "workers": [
@@ -49,4 +51,17 @@ def as_json(found: Findings, top: int) -> dict[str, Any]:
         ],
         "policies": [{"time": time, "policy": policy} for time, policy in found.model.policies],
         "networks": [asdict(each) for each in found.model.served],
+    }
+
+
+def _bounds(found: Findings) -> dict[str, Any] | None:
+    """Return what nobody can beat; None where that is not known."""
+    if found.bounds is None:
+        return None
+    loaded = found.least_loaded
+    return {
+        "bytes_loaded": loaded,
+        "bytes_evicted": found.least_evicted,
+        "bytes_moved": None if loaded is None else found.bounds.bytes_moved,
+        "makespan": found.bounds.makespan,
     }

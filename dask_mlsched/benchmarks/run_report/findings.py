@@ -15,6 +15,7 @@ from dask_mlsched.core.network import Network
 from dask_mlsched.core.resident_bytes import Level, resident_bytes
 from dask_mlsched.core.timeline import Timeline, timeline
 from dask_mlsched.core.trace import Trace
+from dask_mlsched.extension.in_words import bytes_text
 from dask_mlsched.learning.default_model import default_network
 
 #: Called with the share of the work that is done, 0 to 1.
@@ -29,10 +30,11 @@ class Findings:
     trace: Trace
     calibration: Calibration
     timeline: Timeline
-    #: Of the graph as measured, on the machine as fitted.
-    bounds: Bounds
+    #: Of the graph as measured, on the machine as fitted; None if the workers were not equal. If
+    #: the run read arrays of an earlier one, no load is bound, see `left_over`.
+    bounds: Bounds | None
     run: MovedBothWays
-    #: Dask alone, simulated; None if that cannot be.
+    #: Dask alone, simulated; None if that cannot be, or says nothing of the run.
     alone: MovedBothWays | None
     survey: Survey | None
     #: What the run itself comes to when it is simulated with the decisions that it took.
@@ -49,6 +51,32 @@ class Findings:
     def trusted(self) -> bool:
         """Whether the run itself, simulated, takes as long as was measured."""
         return self.survey is not None and self.survey.gate.passed
+
+    @property
+    def left_over(self) -> str | None:
+        """Why no load of the run can be bounded, nor simulated; None if they can."""
+        count, nbytes = self.calibration.left_over, self.calibration.left_over_bytes
+        if not nbytes:
+            return None
+        arrays = "an array" if count == 1 else f"{count:,} arrays"
+        which = "whether it was" if count == 1 else "which of them were"
+        return (
+            f"the run reads {arrays} ({bytes_text(nbytes)}) that none of its tasks made, as of an "
+            f"earlier run, and nobody can tell {which} on the device"
+        )
+
+    @property
+    def least_loaded(self) -> int | None:
+        """Bytes that every schedule loads; None if that is not known."""
+        if self.bounds is None or self.calibration.left_over_bytes:
+            return None
+        return self.bounds.bytes_loaded
+
+    @property
+    def least_evicted(self) -> int | None:
+        """Bytes that every schedule evicts; None if that is not known."""
+        bound = self.bounds
+        return None if bound is None else bound.bytes_moved - bound.bytes_loaded
 
     @property
     def begin(self) -> float:
@@ -91,42 +119,77 @@ def find(
         If no task has ended in the trace.
     """
     calibration = calibrate(trace, name)
-    machine, dag = calibration.machine, calibration.taken.dag
-    tell = on_progress or _nobody
-    repeated, alone, surveyed, refused = None, None, None, None
-    judgements: list[Judgement] = []
-    try:
-        repeated = repeat(calibration).figures
-        tell(0.1)
-        surveyed = survey(calibration, network)
-        tell(0.3)
-        alone = simulated_alone(calibration)
-        tell(0.4)
-        if surveyed.gate.passed and decisions:
-            judgements = _judged(
-                calibration, network, surveyed, decisions, lambda done: tell(0.4 + 0.6 * done)
-            )
-    except SimulationError as error:
-        refused = str(error)
+    simulated = _simulated(calibration, network, decisions, on_progress or _nobody)
     return Findings(
         name=name,
         trace=trace,
         calibration=calibration,
-        timeline=timeline(trace, machine.costs.message),
-        bounds=bounds(
-            dag, machine.limit, machine.costs, workers=machine.workers, threads=machine.threads
-        ),
+        timeline=timeline(trace, calibration.machine.costs.message),
+        bounds=_bounds(calibration),
         run=measured(trace, calibration),
-        alone=alone,
-        survey=surveyed,
-        repeated=repeated,
-        refused=refused,
-        judgements=judgements,
+        alone=simulated.alone,
+        survey=simulated.survey,
+        repeated=simulated.repeated,
+        refused=simulated.refused,
+        judgements=simulated.judgements,
         decided=decided(trace),
         model=model(
             trace, {"given with --model": network, "ships with the package": default_network()}
         ),
         levels=resident_bytes(trace),
+    )
+
+
+@dataclass
+class _Simulated:
+    """What simulations gave, as far as they came; see `Findings`."""
+
+    repeated: Figures | None = None
+    survey: Survey | None = None
+    alone: MovedBothWays | None = None
+    judgements: Sequence[Judgement] = ()
+    refused: str | None = None
+
+
+def _simulated(
+    calibration: Calibration, network: Network, decisions: int, tell: OnProgress
+) -> _Simulated:
+    found = _Simulated()
+    if calibration.unequal is not None:
+        found.refused = (
+            "a simulation has equal workers from the first task to the last, and here were other "
+            f"ones: {calibration.unequal}"
+        )
+        return found
+    try:
+        found.repeated = repeat(calibration).figures
+        tell(0.1)
+        found.survey = survey(calibration, network)
+        tell(0.3)
+        if not calibration.left_over_bytes:
+            found.alone = simulated_alone(calibration)
+        tell(0.4)
+        if found.survey.gate.passed and decisions:
+            found.judgements = _judged(
+                calibration, network, found.survey, decisions, lambda done: tell(0.4 + 0.6 * done)
+            )
+    except SimulationError as error:
+        found.refused = str(error)
+    return found
+
+
+def _bounds(calibration: Calibration) -> Bounds | None:
+    """Work out what nobody can beat: of other workers than equal ones, that is not known."""
+    if calibration.unequal is not None:
+        return None
+    machine = calibration.machine
+    return bounds(
+        calibration.taken.dag,
+        machine.limit,
+        machine.costs,
+        workers=machine.workers,
+        threads=machine.threads,
+        given_resident=calibration.left_over_bytes > 0,
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dask_mlsched.benchmarks.run_report.findings import Findings
-from dask_mlsched.benchmarks.run_report.wording import bytes_text, seconds_text, share_text
+from dask_mlsched.benchmarks.run_report.wording import share_text
 from dask_mlsched.core.calibration import Figures
+from dask_mlsched.extension.in_words import bytes_text, seconds_text
 
 
 def headline(found: Findings) -> str:
@@ -14,7 +15,7 @@ def headline(found: Findings) -> str:
     tasks = _count(sum(not given for given in found.calibration.taken.dag.given), "task")
     said = (
         f"{tasks} on {workers} took {seconds_text(live.makespan)} and moved "
-        f"{bytes_text(moved(live))} between the workers' tiers"
+        f"{bytes_text(moved(live)) if moved(live) else 'nothing'} between the workers' tiers"
     )
     return f"{said}; Dask decided alone." if found.calibration.stock else f"{said}."
 
@@ -22,6 +23,8 @@ def headline(found: Findings) -> str:
 def against(found: Findings) -> str:
     """Say in one sentence what Dask alone would have taken, and whether to believe that."""
     live = found.calibration.live
+    if found.refused is None and found.left_over is not None:
+        return "Dask alone is left out here: nobody can tell what it would have had to load."
     if found.alone is None or found.survey is None:
         return f"What Dask alone would have taken cannot be simulated: {found.refused}."
     alone, gate = found.alone.figures, found.survey.gate
@@ -42,8 +45,15 @@ def against(found: Findings) -> str:
 
 
 def least(found: Findings) -> str:
-    """Say in one sentence what no schedule can beat."""
+    """Say in one sentence what no schedule can beat, as far as that is known."""
     bound = found.bounds
+    if bound is None:
+        return "For the same reason no lower bound is told."
+    if found.left_over is not None:
+        return (
+            "Even a schedule that loads none of those arrays cannot take less than "
+            f"{seconds_text(bound.makespan)} here."
+        )
     return (
         f"No schedule of these tasks can take less than {seconds_text(bound.makespan)} here, or "
         f"move less than {bytes_text(bound.bytes_moved)}; what can be reached may be well above."

@@ -11,16 +11,18 @@ from bokeh.embed import components
 from bokeh.resources import Resources
 from markupsafe import Markup
 
-from dask_mlsched.benchmarks.run_report import headline, wording
+from dask_mlsched.benchmarks.run_report import headline
 from dask_mlsched.benchmarks.run_report.curves import moved_chart, resident_chart
-from dask_mlsched.benchmarks.run_report.decided import MEANINGS
 from dask_mlsched.benchmarks.run_report.drawing import COLOURS
 from dask_mlsched.benchmarks.run_report.findings import Findings
 from dask_mlsched.benchmarks.run_report.settings import settings
 from dask_mlsched.benchmarks.run_report.thinning import Thinned, thinned
 from dask_mlsched.benchmarks.run_report.timeline_chart import timeline_chart, timeline_rows
+from dask_mlsched.benchmarks.run_report.wording import key_text, share_text
 from dask_mlsched.core.calibration import Figures
 from dask_mlsched.core.timeline import ACTIVITIES, WorkerTimeline
+from dask_mlsched.extension.explanation import REASONS
+from dask_mlsched.extension.in_words import bytes_text, seconds_text
 
 #: So many networks are listed; a specialised run may have been served many.
 _NETWORKS = 12
@@ -33,9 +35,15 @@ class Row:
     name: str
     how: str
     makespan: float
-    loaded: int
+    #: Bytes; None where they are not known.
+    loaded: int | None
     evicted: int
     sent: int | None
+
+    @property
+    def moved(self) -> int | None:
+        """Bytes in both directions."""
+        return None if self.loaded is None else self.loaded + self.evicted
 
 
 def page(found: Findings, *, title: str, top: int) -> str:
@@ -58,10 +66,7 @@ def page(found: Findings, *, title: str, top: int) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        bytes=wording.bytes_text,
-        seconds=wording.seconds_text,
-        share=wording.share_text,
-        short=wording.key_text,
+        bytes=bytes_text, seconds=seconds_text, share=share_text, short=key_text
     )
     resources = Resources(mode="inline", components=["bokeh"])
     return environment.get_template("report.html.j2").render(
@@ -78,7 +83,7 @@ def page(found: Findings, *, title: str, top: int) -> str:
         cut=sum(each.cut_seconds for each in found.timeline.workers),
         stopped=sum(each.stopped for each in found.timeline.workers),
         costliest=found.costliest(top),
-        meanings=MEANINGS,
+        reasons=REASONS,
         settings=list(settings(found.calibration)),
         networks=found.model.served[:_NETWORKS],
         # Made by bokeh of figures, which escapes what is in them: markup already.
@@ -90,7 +95,7 @@ def page(found: Findings, *, title: str, top: int) -> str:
 
 def _pictures(found: Findings, bars: Thinned) -> dict[str, Any]:
     run, alone = found.run, found.alone
-    least = found.bounds.bytes_loaded
+    loaded, evicted = found.least_loaded, found.least_evicted
     pictures = {
         "timeline": timeline_chart(found.timeline, bars),
         "loaded": moved_chart(
@@ -98,14 +103,14 @@ def _pictures(found: Findings, bars: Thinned) -> dict[str, Any]:
             COLOURS["load"],
             run.loaded,
             alone.loaded if alone else None,
-            least,
+            loaded,
         ),
         "evicted": moved_chart(
             "Evicted from the fast tiers",
             COLOURS["evict"],
             run.evicted,
             alone.evicted if alone else None,
-            found.bounds.bytes_moved - least,
+            evicted,
         ),
     }
     levels = [level for level in found.levels if level.limit is not None]
@@ -132,9 +137,10 @@ def _rows(found: Findings) -> list[Row]:
         rows.append(row("This run again", "simulated", found.repeated))
     if found.alone is not None:
         rows.append(row("Dask alone", "simulated", found.alone.figures))
-    bound = found.bounds
-    evicted = bound.bytes_moved - bound.bytes_loaded
-    rows.append(Row("Lower bound", "worked out", bound.makespan, bound.bytes_loaded, evicted, None))
+    bound, evicted = found.bounds, found.least_evicted
+    if bound is not None and evicted is not None:
+        least = bound.makespan, found.least_loaded, evicted
+        rows.append(Row("Lower bound", "worked out", *least, None))
     return rows
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dask_mlsched.benchmarks.run_report.wording import bytes_text, seconds_text
 from dask_mlsched.core.calibration import Calibration
 from dask_mlsched.core.costs import CopyCost, CopyFit
+from dask_mlsched.extension.in_words import bytes_text, seconds_text
 
 
 def settings(calibration: Calibration) -> Iterator[tuple[str, str]]:
@@ -14,7 +14,10 @@ def settings(calibration: Calibration) -> Iterator[tuple[str, str]]:
     chosen, machine = calibration.settings, calibration.machine
     costs = machine.costs
     limit = machine.limit
-    yield "fast tier", "without limit" if limit is None else f"{bytes_text(limit)} a worker"
+    if calibration.unequal is not None:
+        yield "workers", f"not equal: {calibration.unequal}"
+    least = "" if calibration.unequal is None else "at least "
+    yield "fast tier", "without limit" if limit is None else f"{least}{bytes_text(limit)} a worker"
     yield "loads", _copy(costs.load, calibration.load)
     yield "evictions", _copy(costs.evict, calibration.evict)
     yield "between workers", _copy(costs.send, calibration.send)

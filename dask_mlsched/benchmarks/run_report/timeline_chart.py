@@ -13,8 +13,9 @@ from bokeh.plotting import figure
 
 from dask_mlsched.benchmarks.run_report.drawing import COLOURS, INK, over_time
 from dask_mlsched.benchmarks.run_report.thinning import Bar, Thinned
-from dask_mlsched.benchmarks.run_report.wording import bytes_text, key_text, seconds_text
+from dask_mlsched.benchmarks.run_report.wording import key_text
 from dask_mlsched.core.timeline import ACTIVITIES, Activity, Span, Timeline
+from dask_mlsched.extension.in_words import bytes_text, seconds_text
 
 #: Rows are so high, in pixels, as far as the picture does not get higher than this.
 _ROW: Final = 30

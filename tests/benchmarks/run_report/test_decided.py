@@ -6,7 +6,7 @@ import numpy as np
 
 from core.networks import random_network
 from core.recorded_simulations import COSTS, block_product, recorded
-from dask_mlsched.benchmarks.run_report.decided import MEANINGS, Took, decided, model
+from dask_mlsched.benchmarks.run_report.decided import Took, decided, model
 from dask_mlsched.core import events as ev
 from dask_mlsched.core import features
 from dask_mlsched.core.chooser import Settings
@@ -21,6 +21,7 @@ from dask_mlsched.core.trace import (
     Step,
     Trace,
 )
+from dask_mlsched.extension.explanation import REASONS
 from dask_mlsched.learning.default_model import default_network
 
 HEADER = Header("1.2.3", 0.0, "learned", "manage", Settings())
@@ -64,7 +65,7 @@ def test_every_reason_of_a_real_run_has_a_meaning():
     _, trace = recorded(block_product(3), Machine(600_000, costs=COSTS), "greedy-hold")
     found = decided(trace)
     assert found.sent == len(block_product(3))
-    assert set(found.runs) <= set(MEANINGS)
+    assert set(found.runs) <= set(REASONS)
 
 
 def test_networks_are_known_by_what_is_in_them():

@@ -56,6 +56,7 @@ def test_a_live_run_is_reported_as_it_was(mode: str, store: str, tmp_path: Path)
     assert found.run.loaded.nbytes[-1] == sum(m[3] for m in moves if m[2] == "load")
     assert found.run.evicted.nbytes[-1] == sum(m[3] for m in moves if m[2] == "evict")
     assert {worker.address for worker in found.timeline.workers} == addresses
+    assert (found.calibration.unequal, found.left_over) == (None, None)
     assert found.decided.by_dask == (0 if mode == "manage" else 2 * CHUNKS)
     for worker in found.timeline.workers:
         shown = worker.seconds()
@@ -65,3 +66,20 @@ def test_a_live_run_is_reported_as_it_was(mode: str, store: str, tmp_path: Path)
         assert all(one.end <= other.start + 1e-9 for one, other in pairwise(worker.copies))
     text = page(found, title="Live", top=2)
     assert all(address in text for address in addresses)
+
+
+def test_arrays_that_were_resident_already_are_no_loads_that_somebody_saved(tmp_path: Path):
+    few = 4  # which fit on the device
+    with device_cluster(1) as cluster, Client(cluster) as client:
+        chunks = client.map(chunk, [10] * few, range(few))
+        wait(chunks)
+        handle = dask_mlsched.install(client, trace="memory", policy="greedy")
+        assert client.gather(client.map(total, chunks)) == [1250.0 * n for n in range(few)]
+        trace, moves = _recorded(client, handle, tmp_path / "run")
+        handle.uninstall()
+    assert not [move for move in moves if move[2] == "load"]
+    found = find(trace, "run", default_network(), decisions=2)
+    assert (found.calibration.left_over, found.run.figures.bytes_loaded) == (few, 0)
+    assert found.calibration.left_over_bytes >= few * 10_000
+    assert (found.alone, found.least_loaded) == (None, None)
+    assert "Dask alone is left out" in page(found, title="Live", top=2)
