@@ -14,12 +14,16 @@ from dask_mlsched.core import policies
 from dask_mlsched.core.calibration import Calibration, calibrate, repeat
 from dask_mlsched.core.costs import bounds
 from dask_mlsched.core.dask_alone import dask_alone
+from dask_mlsched.core.machine import SimulationError
 from dask_mlsched.core.policies import Policy
 from dask_mlsched.core.simulator import SimulatedRun, simulate
 from dask_mlsched.core.trace import Trace
 
 #: Beside Dask alone, these are tried: the best of the quick ones that plan little, and much.
 RIVALS: Final = ("greedy-hold", "darts-luf")
+
+#: A run may read so much of all its bytes from what was there before: small things are scattered.
+_LEFT_OVER: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +100,11 @@ def compare_run(trace: Trace, decision_seconds: float) -> RunComparison:
     Raises
     ------
     dask_mlsched.core.machine.SimulationError
-        If no task ended in it, or one does not fit.
+        If no task ended in it, or one does not fit, or workers were not equal, or the run read what
+        an earlier one left.
     """
     calibration = calibrate(trace)
+    _refuse(calibration)
     if not calibration.machine.costs.decision:
         costs = replace(calibration.machine.costs, decision=decision_seconds)
         machine = replace(calibration.machine, costs=costs)
@@ -120,6 +126,19 @@ def compare_run(trace: Trace, decision_seconds: float) -> RunComparison:
         },
         RunFigures(least.makespan, least.bytes_loaded, least.bytes_moved - least.bytes_loaded),
     )
+
+
+def _refuse(calibration: Calibration) -> None:
+    """Refuse a run of which a simulation would say what is not so."""
+    if calibration.unequal is not None:
+        raise SimulationError(f"{calibration.unequal}: the simulation knows equal workers alone")
+    left_over = calibration.left_over_bytes
+    if left_over > _LEFT_OVER * int(calibration.taken.dag.nbytes.sum()):
+        msg = (
+            f"it read {left_over:,} bytes that an earlier run left, and nobody knows which of them "
+            "were on the device"
+        )
+        raise SimulationError(msg)
 
 
 def _measured(calibration: Calibration) -> RunFigures:

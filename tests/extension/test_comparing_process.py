@@ -11,6 +11,7 @@ import pytest
 
 from core.driver import VirtualDask
 from core.graphs import gemm
+from dask_mlsched.core import events as ev
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.policies import GreedyHold
 from dask_mlsched.core.run_log import LoggedRun, RunLog
@@ -77,6 +78,26 @@ def test_a_process_says_the_same():
 def test_a_run_in_which_nothing_ended_is_refused_with_a_reason():
     with pytest.raises(ComparisonError, match="no task of this trace has ended"):
         ComparingProcess().compare(HEADER, LoggedRun([], 0, cut=False))
+
+
+def test_a_run_on_workers_that_differ_is_refused_with_a_reason():
+    run = logged()
+    entries = [(ev.WorkerJoined(0.0, 9, 8, 60), ()), *run.entries]
+    with pytest.raises(ComparisonError, match="workers of 1 and 8 threads: the simulation knows"):
+        ComparingProcess().compare(HEADER, LoggedRun(entries, run.begun, cut=False))
+
+
+def test_a_run_that_reads_what_an_earlier_one_left_is_refused_with_a_reason():
+    dask = VirtualDask(GreedyHold(), bandwidth=8.0, hold_limit=64.0)
+    dask.controller.log = log = RunLog()
+    dask.join(0, threads=1, limit=60)
+    dask.submit("a:20 -> b:20", wanted=["a", "b"])
+    dask.run()
+    log.begin_run(dask.controller.books, dask.now)
+    dask.submit("a -> c:20")
+    dask.run()
+    with pytest.raises(ComparisonError, match="it read 20 bytes that an earlier run left"):
+        ComparingProcess().compare(HEADER, log.run())
 
 
 @pytest.mark.parametrize(

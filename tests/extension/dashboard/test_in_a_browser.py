@@ -136,9 +136,8 @@ def test_the_model_that_decides_and_the_regret_of_runs(chromium: Browser, cluste
 def test_everything_is_under_dasks_menu_and_says_when_the_plugin_goes(chromium: Browser, cluster):
     client, handle, url = cluster
     chromium.open(f"{url}/status")
-    assert chromium.driver.execute_script(
-        f"return document.querySelectorAll(\"a[href='{PAGE}']\").length"
-    )
+    chromium.follow(PAGE)
+    chromium.wait("return document.title === 'Dask: mlsched Residency'")
     chromium.open(f"{url}/{PAGE}")
     for part in ("residency", "transfers", "decisions", "models"):
         if part != "residency":
