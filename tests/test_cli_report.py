@@ -263,10 +263,33 @@ def test_arrays_of_an_earlier_run_are_no_loads_that_anybody_could_have_saved(tmp
     assert "Dask alone would have taken" not in text
     assert "Dask alone, simulated" not in page  # the curve
     assert "can take less than" not in text
-    assert "Even a schedule that loads none of those arrays cannot take less than" in text
+    assert "Even a schedule that moves none of those arrays cannot take less than" in text
     assert "The lower bound on loads" not in text
     (bound_row,) = re.findall(r"Lower bound</td>.*?</tr>", page, re.DOTALL)
     assert bound_row.count("<td>–</td>") == 3  # loaded, moved in all, sent
+
+
+def test_results_that_were_released_on_the_way_are_no_evictions(tmp_path: Path):
+    dask = RecordedDask(Greedy(), bandwidth=8.0)
+    dask.join(0, limit=90)
+    for turn in range(6):
+        dask.submit(f"a-{turn}:20 -> b-{turn}:30")
+        dask.run()
+        dask.release(f"b-{turn}")
+    page, figures = made(closed(dask, tmp_path / "t"))
+    # All results were never there at once, and nothing had to go out.
+    assert figures["live"]["bytes_evicted"] == 0
+    assert figures["simulated"]["bytes_evicted"] > 0
+    # The last one was released after the run.
+    assert figures["released_bytes"] == 150
+    assert figures["dask_alone"] is None
+    bound = figures["bounds"]
+    assert (bound["bytes_loaded"], bound["bytes_evicted"], bound["bytes_moved"]) == (0, None, None)
+    assert 0 < bound["makespan"] <= figures["live"]["makespan"]
+    text = seen(page)
+    assert "150 bytes of the run's results were released while it went on" in text
+    assert "Dask alone would have taken" not in text
+    assert "No schedule" not in text
 
 
 def test_a_single_array_of_an_earlier_run_is_told_as_one(tmp_path: Path):

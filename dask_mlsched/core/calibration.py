@@ -77,6 +77,15 @@ class Calibration:
         """
         return int(self.taken.dag.nbytes[self._left_over()].sum())
 
+    @property
+    def released_bytes(self) -> int:
+        """Bytes of results that were released while the run went on.
+
+        A simulation keeps all results to its end, as they would be wanted then. Where that is much
+        of the fast tiers, what it evicts is no measure of the run, nor is the bound on evictions.
+        """
+        return int(self.taken.dag.nbytes[list(self.taken.released)].sum())
+
     def _left_over(self) -> Booleans:
         dag = self.taken.dag
         return dag.given & (np.diff(dag.reader_starts) > 0)

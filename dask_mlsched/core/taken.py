@@ -5,7 +5,7 @@ What a worker does with a task once it has it is not among them; that is for a s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from dask_mlsched.core import events as ev
@@ -41,6 +41,56 @@ class Taken:
     sent: Sequence[Sent]
     #: Tasks in the order in which their ends were heard of.
     ended: Sequence[int] = ()
+    #: Results, read by no task, that were released before the last task ended. In the DAG they are
+    #: wanted like others, so that a simulation keeps them.
+    released: Sequence[int] = ()
+
+
+class _Workers:
+    """Counts workers in the order in which they join."""
+
+    def __init__(self) -> None:
+        self._place: dict[int, int] = {}
+        self._joined = 0
+
+    def place(self, number: int) -> int:
+        """Return the place of the worker that has a number now."""
+        return self._place[number]
+
+    def handle(self, event: ev.WorkerJoined | ev.WorkerLeft, *, begun: bool) -> None:
+        """Take in one event; who leaves before the run has begun does not count."""
+        if isinstance(event, ev.WorkerJoined):
+            self._place[event.worker] = self._joined  # it may have been another one's number
+            self._joined += 1
+        elif not begun:
+            del self._place[event.worker]
+            self._place = {number: place for place, number in enumerate(self._place)}
+            self._joined = len(self._place)
+
+
+class _Ends:
+    """Which tasks have ended, by turn, and which of their arrays were released when."""
+
+    def __init__(self) -> None:
+        self.heard: int | None = None
+        #: In the order in which they were heard of, of each the last time.
+        self.ended: dict[int, None] = {}
+        self._count = 0
+        self._released: dict[int, int] = {}
+
+    def finished(self, turn: int) -> None:
+        self.heard = turn
+        self.ended.pop(turn, None)
+        self.ended[turn] = None
+        self._released.pop(turn, None)
+        self._count += 1
+
+    def array_released(self, turn: int) -> None:
+        self._released[turn] = self._count
+
+    def released(self) -> list[int]:
+        """List those whose arrays were released before the last task ended."""
+        return [turn for turn, after in self._released.items() if after < self._count]
 
 
 def taken(trace: Trace, name: str = "trace") -> Taken:
@@ -51,11 +101,9 @@ def taken(trace: Trace, name: str = "trace") -> Taken:
     What an earlier run left behind, as persisted arrays are, is `given`.
     """
     graph = MeasuredGraph()
-    workers: dict[int, int] = {}
-    joined = 0
+    workers = _Workers()
     rows: dict[int, Sent] = {}
-    ended: dict[int, None] = {}
-    heard: int | None = None
+    ends = _Ends()
     said: dict[int, ev.Run] = {}
     chances: dict[int, float] = {}
     for entry in trace.entries:
@@ -65,28 +113,23 @@ def taken(trace: Trace, name: str = "trace") -> Taken:
             continue
         graph.handle(entry.event)
         match entry.event:
-            case ev.WorkerJoined(worker=worker):
-                workers[worker] = joined  # the number may have been another worker's before
-                joined += 1
-            case ev.WorkerLeft(worker=worker) if not rows:
-                del workers[worker]  # it had no part in the run
-                workers = {each: place for place, each in enumerate(workers)}
-                joined = len(workers)
+            case ev.WorkerJoined() | ev.WorkerLeft():
+                workers.handle(entry.event, begun=bool(rows))
             case ev.TaskStarted(task=task, worker=worker):
                 run, turn = said.pop(task, None), graph.turn(task)
                 rows.pop(turn, None)
                 rows[turn] = Sent(
                     turn,
-                    workers[worker],
-                    heard,
+                    workers.place(worker),
+                    ends.heard,
                     tuple(graph.turn(array) for array in run.evict) if run else (),
                     run.held_seconds if run else 0.0,
                     chances.pop(task, 1.0),
                 )
             case ev.TaskFinished(task=task):
-                heard = graph.turn(task)
-                ended.pop(heard, None)
-                ended[heard] = None
+                ends.finished(graph.turn(task))
+            case ev.ArrayReleased(task=task):
+                ends.array_released(graph.turn(task))
         for each in entry.instructions:
             if isinstance(each, ev.Run):
                 said[each.task] = each
@@ -109,5 +152,10 @@ def taken(trace: Trace, name: str = "trace") -> Taken:
             for turn, each in rows.items()
             if turn in number
         ],
-        [number[turn] for turn in ended if turn in number],
+        [number[turn] for turn in ends.ended if turn in number],
+        _results(dag, (number[turn] for turn in ends.released() if turn in number)),
     )
+
+
+def _results(dag: Dag, tasks: Iterable[int]) -> list[int]:
+    return [task for task in tasks if not len(dag.dependents(task))]

@@ -261,6 +261,22 @@ def test_so_is_a_result_of_an_earlier_run_whatever_it_was_made_of():
     assert (found.left_over, found.left_over_bytes) == (1, 30)
 
 
+def test_results_that_go_before_the_last_task_has_ended_are_released():
+    dask = RecordedDask(Greedy())
+    dask.join(0)
+    dask.submit("a:5 -> b:7 -> c:20")  # b is read by c, and goes of itself
+    dask.submit("d:3")
+    dask.run()
+    assert calibrate(dask.trace()).released_bytes == 0
+    dask = RecordedDask(Greedy())
+    dask.join(0)
+    for key, nbytes in (("x", 20), ("y", 3), ("z", 50)):
+        dask.submit(f"{key}:{nbytes}")
+        dask.run()
+        dask.release(key)
+    assert calibrate(dask.trace()).released_bytes == 23
+
+
 # Who decided
 
 

@@ -17,6 +17,7 @@ def as_json(found: Findings, top: int) -> dict[str, Any]:
         "tasks": sum(not given for given in calibration.taken.dag.given),
         "stock": calibration.stock,
         "left_over": {"arrays": calibration.left_over, "bytes": calibration.left_over_bytes},
+        "released_bytes": calibration.released_bytes,
         "unequal": calibration.unequal,
         "live": asdict(calibration.live),
         "simulated": None if found.repeated is None else asdict(found.repeated),
@@ -58,10 +59,10 @@ def _bounds(found: Findings) -> dict[str, Any] | None:
     """Return what nobody can beat; None where that is not known."""
     if found.bounds is None:
         return None
-    loaded = found.least_loaded
+    loaded, evicted = found.least_loaded, found.least_evicted
     return {
         "bytes_loaded": loaded,
-        "bytes_evicted": found.least_evicted,
-        "bytes_moved": None if loaded is None else found.bounds.bytes_moved,
+        "bytes_evicted": evicted,
+        "bytes_moved": None if loaded is None or evicted is None else loaded + evicted,
         "makespan": found.bounds.makespan,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from dask_mlsched.benchmarks.run_report.decided import Decided, Model, decided, model
 from dask_mlsched.benchmarks.run_report.moved import MovedBothWays, measured, simulated_alone
@@ -21,6 +22,9 @@ from dask_mlsched.learning.default_model import default_network
 #: Called with the share of the work that is done, 0 to 1.
 OnProgress = Callable[[float], None]
 
+#: Results that take less of the fast tiers, as sums do, change no figure that people see.
+_RELEASED_SHARE: Final = 0.01
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -30,8 +34,8 @@ class Findings:
     trace: Trace
     calibration: Calibration
     timeline: Timeline
-    #: Of the graph as measured, on the machine as fitted; None if the workers were not equal. If
-    #: the run read arrays of an earlier one, no load is bound, see `left_over`.
+    #: Of the graph as measured, on the machine as fitted; None if the workers were not equal. What
+    #: need not be moved does not count, see `left_over` and `released`.
     bounds: Bounds | None
     run: MovedBothWays
     #: Dask alone, simulated; None if that cannot be, or says nothing of the run.
@@ -66,6 +70,14 @@ class Findings:
         )
 
     @property
+    def released(self) -> str | None:
+        """Why no eviction of the run can be bounded, nor simulated; None if they can."""
+        if not _released_much(self.calibration):
+            return None
+        nbytes = bytes_text(self.calibration.released_bytes)
+        return f"{nbytes} of the run's results were released while it went on"
+
+    @property
     def least_loaded(self) -> int | None:
         """Bytes that every schedule loads; None if that is not known."""
         if self.bounds is None or self.calibration.left_over_bytes:
@@ -75,8 +87,9 @@ class Findings:
     @property
     def least_evicted(self) -> int | None:
         """Bytes that every schedule evicts; None if that is not known."""
-        bound = self.bounds
-        return None if bound is None else bound.bytes_moved - bound.bytes_loaded
+        if self.bounds is None or _released_much(self.calibration):
+            return None
+        return self.bounds.bytes_moved - self.bounds.bytes_loaded
 
     @property
     def begin(self) -> float:
@@ -166,7 +179,7 @@ def _simulated(
         tell(0.1)
         found.survey = survey(calibration, network)
         tell(0.3)
-        if not calibration.left_over_bytes:
+        if not calibration.left_over_bytes and not _released_much(calibration):
             found.alone = simulated_alone(calibration)
         tell(0.4)
         if found.survey.gate.passed and decisions:
@@ -178,6 +191,14 @@ def _simulated(
     return found
 
 
+def _released_much(calibration: Calibration) -> bool:
+    """Tell whether results were released that would take a share of the fast tiers, if kept."""
+    machine = calibration.machine
+    if machine.limit is None:
+        return False
+    return calibration.released_bytes > _RELEASED_SHARE * machine.workers * machine.limit
+
+
 def _bounds(calibration: Calibration) -> Bounds | None:
     """Work out what nobody can beat: of other workers than equal ones, that is not known."""
     if calibration.unequal is not None:
@@ -185,7 +206,7 @@ def _bounds(calibration: Calibration) -> Bounds | None:
     machine = calibration.machine
     return bounds(
         calibration.taken.dag,
-        machine.limit,
+        None if _released_much(calibration) else machine.limit,
         machine.costs,
         workers=machine.workers,
         threads=machine.threads,

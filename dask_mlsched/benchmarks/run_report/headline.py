@@ -23,8 +23,8 @@ def headline(found: Findings) -> str:
 def against(found: Findings) -> str:
     """Say in one sentence what Dask alone would have taken, and whether to believe that."""
     live = found.calibration.live
-    if found.refused is None and found.left_over is not None:
-        return "Dask alone is left out here: nobody can tell what it would have had to load."
+    if found.refused is None and (found.left_over or found.released):
+        return "Dask alone is left out here: nobody can tell what it would have had to move."
     if found.alone is None or found.survey is None:
         return f"What Dask alone would have taken cannot be simulated: {found.refused}."
     alone, gate = found.alone.figures, found.survey.gate
@@ -49,9 +49,9 @@ def least(found: Findings) -> str:
     bound = found.bounds
     if bound is None:
         return "For the same reason no lower bound is told."
-    if found.left_over is not None:
+    if found.left_over or found.released:
         return (
-            "Even a schedule that loads none of those arrays cannot take less than "
+            "Even a schedule that moves none of those arrays cannot take less than "
             f"{seconds_text(bound.makespan)} here."
         )
     return (

@@ -37,13 +37,15 @@ class Row:
     makespan: float
     #: Bytes; None where they are not known.
     loaded: int | None
-    evicted: int
+    evicted: int | None
     sent: int | None
 
     @property
     def moved(self) -> int | None:
         """Bytes in both directions."""
-        return None if self.loaded is None else self.loaded + self.evicted
+        if self.loaded is None or self.evicted is None:
+            return None
+        return self.loaded + self.evicted
 
 
 def page(found: Findings, *, title: str, top: int) -> str:
@@ -137,9 +139,8 @@ def _rows(found: Findings) -> list[Row]:
         rows.append(row("This run again", "simulated", found.repeated))
     if found.alone is not None:
         rows.append(row("Dask alone", "simulated", found.alone.figures))
-    bound, evicted = found.bounds, found.least_evicted
-    if bound is not None and evicted is not None:
-        least = bound.makespan, found.least_loaded, evicted
+    if found.bounds is not None:
+        least = found.bounds.makespan, found.least_loaded, found.least_evicted
         rows.append(Row("Lower bound", "worked out", *least, None))
     return rows
 
