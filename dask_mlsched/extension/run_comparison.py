@@ -25,6 +25,9 @@ RIVALS: Final = ("greedy-hold", "darts-luf")
 #: A run may read so much of all its bytes from what was there before: small things are scattered.
 _LEFT_OVER: Final = 0.01
 
+#: Results that were released on the way may be so much of all fast tiers.
+_RELEASED: Final = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class RunFigures:
@@ -137,6 +140,14 @@ def _refuse(calibration: Calibration) -> None:
         msg = (
             f"it read {left_over:,} bytes that an earlier run left, and nobody knows which of them "
             "were on the device"
+        )
+        raise SimulationError(msg)
+    machine = calibration.machine
+    room = machine.workers * machine.limit if machine.limit is not None else 0
+    if calibration.released_bytes > _RELEASED * room > 0:
+        msg = (
+            f"{calibration.released_bytes:,} bytes of results were released before it ended, and "
+            "the simulation keeps all of them"
         )
         raise SimulationError(msg)
 
