@@ -2,9 +2,10 @@
 
 The plugin is installed in both runs of a pair, with every task managed; only the pages differ. Both
 runs use one cluster, one right after the other, and every other pair takes them in the other order.
-What is compared is the processor time of the scheduler's process, in which the client is as well:
-the time on the clock says less, since workers share the processors. Samples and pages count their
-own time, too, which is exact, but lacks what Bokeh takes to send it.
+Two figures are told. Samples and pages count their own processor time, and with it what Bokeh takes
+to make messages of it, but for writing them to the socket: that is what is held against the limit.
+Beside it stands the processor time of the scheduler's process, in which the client is as well, over
+that without pages: it has everything in it, and scatters by far more than the limit.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from dask_mlsched.benchmarks.workloads import find
 from dask_mlsched.extension.dashboard.paths import PAGE
 from dask_mlsched.extension.handle import Handle, install
 
-#: The pages may cost this much.
-LIMIT: Final = 1.01
+#: The pages may cost this share of the scheduler's processor time.
+LIMIT: Final = 0.01
 
 #: Somebody who looks: keeps a page open until its input ends.
 _LOOKER: Final = """
@@ -196,7 +197,7 @@ def table(results: Sequence[DashboardCost]) -> Table:
     layout.add_column("pair", no_wrap=True)
     for heading in ("CPU on", "CPU off", "own account", "CPU ratio", "time ratio"):
         layout.add_column(heading, justify="right", no_wrap=True)
-    layout.add_column("at most", no_wrap=True)
+    layout.add_column("own, at most", no_wrap=True)
     for result in results:
         for number, pair in enumerate(result.pairs):
             layout.add_row(
@@ -209,15 +210,16 @@ def table(results: Sequence[DashboardCost]) -> Table:
                 f"{pair.ratio:.3f}",
             )
         ratios = [pair.cpu_ratio for pair in result.pairs]
-        verdict = "[green]met[/]" if result.cpu_ratio <= LIMIT else "[bold red]missed[/]"
+        verdict = "[green]met[/]" if result.share <= LIMIT else "[bold red]missed[/]"
         layout.add_row(
             "",
             "median",
-            f"{result.share:.2%}",
-            f"({min(ratios):.3f}–{max(ratios):.3f})",
-            f"[bold]{result.cpu_ratio:.3f}[/]",
+            "",
+            "",
+            f"[bold]{result.share:.2%}[/]",
+            f"{result.cpu_ratio:.3f} ({min(ratios):.2f}–{max(ratios):.2f})",
             f"{result.ratio:.3f}",
-            f"{LIMIT:.2f}: {verdict}",
+            f"{LIMIT:.0%}: {verdict}",
         )
         layout.add_section()
     return layout
