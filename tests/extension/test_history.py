@@ -54,16 +54,18 @@ async def test_demand_is_what_parked_tasks_miss(c, s, a):
         await c.gather(inputs)
         blocker = c.submit(wait_then, "go", 0)
         await until(lambda: s.workers[a.address].processing)
-        last = c.submit(added, inputs[0], inputs[19], key="last")
-        await until(lambda: plugin.controller.parked)
+        sums = [c.submit(added, inputs[n], inputs[n + 10], key=f"sum-{n}") for n in range(10)]
+        await until(lambda: plugin.controller.parked == 10)
         residency = plugin.controller.devices[0].residency
-        numbers = [plugin.translator.tasks.get(each.key) for each in (inputs[0], inputs[19])]
+        numbers = [plugin.translator.tasks.get(each.key) for each in inputs]
         missing = [each for each in numbers if each not in residency]
         expected = sum(plugin.controller.graph.nbytes[each] for each in missing)
-        assert parked_demand(plugin.controller, 0, 10) == expected > 0
+        # All of them are read, and the device holds half of them.
+        assert parked_demand(plugin.controller, 0, 10) == expected >= 100_000
+        assert parked_demand(plugin.controller, 0, 1) <= expected
         assert parked_demand(plugin.controller, 0, 0) == 0
         await Event("go").set()
-        await c.gather([last, blocker])
+        await c.gather([*sums, blocker])
 
 
 @cluster_test([1, 1])
