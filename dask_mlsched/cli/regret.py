@@ -15,7 +15,7 @@ from dask_mlsched.cli import traces
 from dask_mlsched.cli.networks import MODEL, network_in
 from dask_mlsched.cli.options import COUNT, JSON, Command, complain
 from dask_mlsched.cli.output import console, progress_bars, write_json
-from dask_mlsched.core.judgement import Judgement, Survey, judge, survey
+from dask_mlsched.core.judgement import Judgement, Survey, costliest, judge, survey
 from dask_mlsched.core.machine import SimulationError
 
 
@@ -37,18 +37,11 @@ class Regrets:
 
     def name_of(self, judgement: Judgement, action: int) -> str:
         """Return the key of what an action runs, or HOLD."""
-        candidates = judgement.decision.candidates
-        return "HOLD" if action == len(candidates) else self.keys[candidates[action]]
+        return judgement.action_name(action, self.keys)
 
 
 @click.command(cls=Command)
-@click.option(
-    "--trace",
-    "trace_file",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="The recorded run, as handle.save_trace writes it.",
-)
+@traces.TRACE
 @click.option(
     "--decisions",
     type=COUNT,
@@ -94,10 +87,6 @@ def regret(
         raise SystemExit(1)
 
 
-def _costliest(regrets: Regrets, top: int) -> list[Judgement]:
-    return [each for each in regrets.judgements[:top] if each.regret > 0]
-
-
 def as_json(regrets: Regrets, top: int) -> dict[str, Any]:
     """Return what was found for machines: times are seconds."""
     gate, courses = regrets.survey.gate, regrets.survey.courses
@@ -129,7 +118,7 @@ def as_json(regrets: Regrets, top: int) -> dict[str, Any]:
                 "share": each.regret / gate.walked,
                 "actions": len(each.costs),
             }
-            for each in _costliest(regrets, top)
+            for each in costliest(regrets.judgements, top)
         ],
     }
 
@@ -143,7 +132,7 @@ def table(regrets: Regrets, top: int) -> Table:
         laid.add_column(name, overflow="fold")
     for name in ("regret", "of makespan"):
         laid.add_column(name, justify="right")
-    for each in _costliest(regrets, top):
+    for each in costliest(regrets.judgements, top):
         laid.add_row(
             f"{each.decision.time:.3f} s",
             f"{each.decision.worker}",

@@ -25,13 +25,7 @@ def _page_file(text: str) -> Path:
 
 
 @click.command(cls=Command)
-@click.option(
-    "--trace",
-    "trace_file",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="The recorded run, as handle.save_trace writes it.",
-)
+@traces.TRACE
 @click.option(
     "--out",
     type=Checked("file", _page_file),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +15,15 @@ from dask_mlsched.cli.options import complain
 from dask_mlsched.core.calibration import Calibration, calibrate, repeat
 from dask_mlsched.core.trace import Trace, TraceError
 from dask_mlsched.core.trace_codec import decode
+
+#: The option of commands that are about one recorded run.
+TRACE: Callable[[Any], Any] = click.option(
+    "--trace",
+    "trace_file",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The recorded run, as handle.save_trace writes it.",
+)
 
 
 def read(file: Path) -> Trace:

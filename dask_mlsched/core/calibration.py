@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import Final
 
 import numpy as np
 
 from dask_mlsched.core import events as ev
 from dask_mlsched.core.chooser import Settings
 from dask_mlsched.core.costs import CopyCost, CopyFit, Costs, fit_copies
-from dask_mlsched.core.dag import Booleans
 from dask_mlsched.core.machine import Machine, SimulationError
 from dask_mlsched.core.overheads import overheads
 from dask_mlsched.core.planners.taken import Differences
@@ -25,6 +25,9 @@ from dask_mlsched.core.sends import bytes_sent_again, fit_sends
 from dask_mlsched.core.simulator import SimulatedRun, simulate
 from dask_mlsched.core.taken import Taken, taken
 from dask_mlsched.core.trace import Copy, Fetch, PolicySwitched, Step, Trace
+
+#: Results that take less of the fast tiers, as sums do, change no figure that people see.
+_RELEASED_SHARE: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Calibration:
     @property
     def left_over(self) -> int:
         """How many arrays the run read that none of its tasks made; see `left_over_bytes`."""
-        return int(np.count_nonzero(self._left_over()))
+        return int(np.count_nonzero(self.taken.dag.given_inputs))
 
     @property
     def left_over_bytes(self) -> int:
@@ -75,7 +78,8 @@ class Calibration:
         in the slow tier, so that it has to load them; whether the run had to, nobody can tell. If
         there are any, loads that are simulated or bounded are no measure of the run.
         """
-        return int(self.taken.dag.nbytes[self._left_over()].sum())
+        dag = self.taken.dag
+        return int(dag.nbytes[dag.given_inputs].sum())
 
     @property
     def released_bytes(self) -> int:
@@ -86,9 +90,13 @@ class Calibration:
         """
         return int(self.taken.dag.nbytes[list(self.taken.released)].sum())
 
-    def _left_over(self) -> Booleans:
-        dag = self.taken.dag
-        return dag.given & (np.diff(dag.reader_starts) > 0)
+    @property
+    def released_much(self) -> bool:
+        """Whether they would take a share of the fast tiers, if they were kept, that people see."""
+        limit = self.machine.limit
+        if limit is None:
+            return False
+        return self.released_bytes > _RELEASED_SHARE * self.machine.workers * limit
 
 
 @dataclass(frozen=True)

@@ -228,8 +228,7 @@ def bounds(
     given_resident
         Whether given arrays may have been in the fast tiers already: no load is sure then.
     """
-    is_read = np.diff(dag.reader_starts) > 0
-    loaded = 0 if given_resident else int(dag.nbytes[dag.given & is_read].sum())
+    loaded = 0 if given_resident else int(dag.nbytes[dag.given_inputs].sum())
     evicted = 0
     if limit is not None:
         kept = dag.wanted & ~dag.given

@@ -90,6 +90,12 @@ class Dag:
         """Return the tasks that read a task's array."""
         return self.readers[self.reader_starts[task] : self.reader_starts[task + 1]]
 
+    @property
+    def given_inputs(self) -> Booleans:
+        """Which arrays are there from the beginning, and read: [tasks]."""
+        is_given_input: Booleans = self.given & (np.diff(self.reader_starts) > 0)
+        return is_given_input
+
     def tasks(self) -> Iterator[DagTask]:
         """Yield the tasks one by one, as `build` takes them."""
         starts = self.starts.tolist()

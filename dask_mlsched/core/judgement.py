@@ -110,6 +110,16 @@ class Judgement:
         """Seconds that it cost."""
         return hindsight.regret(self.costs, self.taken)
 
+    def action_name(self, action: int, keys: Sequence[str]) -> str:
+        """Return the key of what an action runs, or HOLD; `keys` are the DAG's."""
+        candidates = self.decision.candidates
+        return "HOLD" if action == len(candidates) else keys[candidates[action]]
+
+
+def costliest(judgements: Sequence[Judgement], top: int) -> list[Judgement]:
+    """List the first few that cost anything, of judgements with the costliest first."""
+    return [each for each in judgements[:top] if each.regret > 0]
+
 
 def survey(calibration: Calibration, network: Network) -> Survey:
     """Walk through a recorded run once; some 100 microseconds for each task.

@@ -13,7 +13,6 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import IO, Any, Final
 
 from dask_mlsched.core.run_log import LoggedRun
@@ -114,7 +113,7 @@ def main() -> None:
     """Read a run, simulate it, and write what it came to."""
     os.nice(10)
     try:
-        answer: dict[str, Any] = asdict(compare_run(*_read(sys.stdin.buffer)))
+        answer: dict[str, Any] = compare_run(*_read(sys.stdin.buffer)).as_dict()
     except ValueError as error:  # as all errors of the simulation are
         answer = {"problem": str(error)}
     sys.stdout.write(json.dumps(answer))

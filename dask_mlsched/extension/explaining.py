@@ -51,7 +51,7 @@ def _similar(plugin: MLSchedulerPlugin, key: Key) -> list[str]:
     """List keys in which what was asked for occurs: a collection has many tasks of its name."""
     part = str(key)
     known = itertools.chain(plugin.scheduler.tasks, reversed(plugin.dispatcher.decided))
-    found = (str(each) for each in known if part in str(each))
+    found = (text for text in map(str, known) if part in text)
     return list(dict.fromkeys(itertools.islice(found, _SIMILAR)))
 
 

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dask_mlsched.core.device import Device
-
 if TYPE_CHECKING:
     from dask_mlsched.core.controller import Controller
     from dask_mlsched.extension.management import Management
@@ -96,6 +94,18 @@ class History:
         skipped = max(0, len(self.samples) - max(0, newest - number))
         return list(itertools.islice(self.samples, skipped, None))
 
+    def steps(self, number: int) -> list[tuple[Sample, Sample]]:
+        """List samples after the one with a number, each with the one before it.
+
+        Without those between which the clock stood still, or was set back.
+        """
+        samples = self.since(max(0, number - 1))
+        return [
+            (before, after)
+            for before, after in itertools.pairwise(samples)
+            if after.number > number and after.time > before.time
+        ]
+
     def take(self, plugin: Management, now: float) -> None:
         """Take a sample.
 
@@ -105,7 +115,7 @@ class History:
             Seconds since 1970.
         """
         controller = plugin.controller
-        counts = plugin.counted if controller is None else controller.counts()
+        counted = plugin.counted
         devices = _devices(plugin)
         self._count_copies(devices)
         p50, p99 = _decision_seconds(controller)
@@ -115,8 +125,9 @@ class History:
                 self._number,
                 now,
                 controller.parked if controller else 0,
-                dict(counts.reasons),
-                counts.holds,
+                # Not by `Controller.counts`, which copies the times of ten thousand decisions.
+                dict(controller.chooser.reasons if controller else counted.reasons),
+                controller.holds if controller else counted.holds,
                 p50,
                 p99,
                 self._loaded,
@@ -124,7 +135,6 @@ class History:
                 devices,
             )
         )
-
         keep = max(_LEAST, self._most_rows // max(1, len(devices)))
         while len(self.samples) > keep:
             self.samples.popleft()
@@ -172,16 +182,11 @@ def parked_demand(controller: Controller, worker: int, most: int) -> int:
         So many tasks are looked at, the first in Dask's order.
     """
     graph, device = controller.graph, controller.devices[worker]
-    missing: set[int] = set()
+    arrays: set[int] = set()
     for level in controller.levels.values():
         for task in level.at_home_in_order(worker, most):
-            missing.update(graph.dependencies[task])
-    return _bytes_missing(controller, device, missing)
-
-
-def _bytes_missing(controller: Controller, device: Device, arrays: set[int]) -> int:
-    nbytes = controller.graph.nbytes
-    return sum(nbytes[array] for array in arrays if array not in device.residency)
+            arrays.update(graph.dependencies[task])
+    return device.residency.missing_bytes((array, graph.nbytes[array]) for array in arrays)
 
 
 def _decision_seconds(controller: Controller | None) -> tuple[float, float]:

@@ -25,9 +25,6 @@ RIVALS: Final = ("greedy-hold", "darts-luf")
 #: A run may read so much of all its bytes from what was there before: small things are scattered.
 _LEFT_OVER: Final = 0.01
 
-#: Results that were released on the way may be so much of all fast tiers.
-_RELEASED: Final = 0.01
-
 
 @dataclass(frozen=True, slots=True)
 class RunFigures:
@@ -37,13 +34,9 @@ class RunFigures:
     loaded: int
     evicted: int
 
-    def as_dict(self) -> dict[str, float]:
-        """Describe it for messages."""
-        return asdict(self)
-
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `as_dict` wrote."""
+        """Read what a comparison's `as_dict` wrote."""
         return cls(*(values[each.name] for each in fields(cls)))
 
 
@@ -142,9 +135,7 @@ def _refuse(calibration: Calibration) -> None:
             "were on the device"
         )
         raise SimulationError(msg)
-    machine = calibration.machine
-    room = machine.workers * machine.limit if machine.limit is not None else 0
-    if calibration.released_bytes > _RELEASED * room > 0:
+    if calibration.released_much:
         msg = (
             f"{calibration.released_bytes:,} bytes of results were released before it ended, and "
             "the simulation keeps all of them"

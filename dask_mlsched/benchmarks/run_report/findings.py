@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from dask_mlsched.benchmarks.run_report.decided import Decided, Model, decided, model
 from dask_mlsched.benchmarks.run_report.moved import MovedBothWays, measured, simulated_alone
 from dask_mlsched.core.calibration import Calibration, Figures, calibrate, repeat
 from dask_mlsched.core.costs import Bounds, bounds
-from dask_mlsched.core.judgement import Judgement, Survey, judge, survey
+from dask_mlsched.core.judgement import Judgement, Survey, costliest, judge, survey
 from dask_mlsched.core.machine import SimulationError
 from dask_mlsched.core.network import Network
 from dask_mlsched.core.resident_bytes import Level, resident_bytes
@@ -21,9 +20,6 @@ from dask_mlsched.learning.default_model import default_network
 
 #: Called with the share of the work that is done, 0 to 1.
 OnProgress = Callable[[float], None]
-
-#: Results that take less of the fast tiers, as sums do, change no figure that people see.
-_RELEASED_SHARE: Final = 0.01
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ class Findings:
     @property
     def released(self) -> str | None:
         """Why no eviction of the run can be bounded, nor simulated; None if they can."""
-        if not _released_much(self.calibration):
+        if not self.calibration.released_much:
             return None
         nbytes = bytes_text(self.calibration.released_bytes)
         return f"{nbytes} of the run's results were released while it went on"
@@ -87,7 +83,7 @@ class Findings:
     @property
     def least_evicted(self) -> int | None:
         """Bytes that every schedule evicts; None if that is not known."""
-        if self.bounds is None or _released_much(self.calibration):
+        if self.bounds is None or self.calibration.released_much:
             return None
         return self.bounds.bytes_moved - self.bounds.bytes_loaded
 
@@ -98,13 +94,11 @@ class Findings:
 
     def action_name(self, judgement: Judgement, action: int) -> str:
         """Return the key of what an action runs, or HOLD."""
-        candidates = judgement.decision.candidates
-        keys = self.calibration.taken.dag.keys
-        return "HOLD" if action == len(candidates) else keys[candidates[action]]
+        return judgement.action_name(action, self.calibration.taken.dag.keys)
 
     def costliest(self, top: int) -> list[Judgement]:
         """List the decisions that cost most; only those that cost anything."""
-        return [each for each in self.judgements[:top] if each.regret > 0]
+        return costliest(self.judgements, top)
 
 
 def find(
@@ -179,7 +173,7 @@ def _simulated(
         tell(0.1)
         found.survey = survey(calibration, network)
         tell(0.3)
-        if not calibration.left_over_bytes and not _released_much(calibration):
+        if not calibration.left_over_bytes and not calibration.released_much:
             found.alone = simulated_alone(calibration)
         tell(0.4)
         if found.survey.gate.passed and decisions:
@@ -191,14 +185,6 @@ def _simulated(
     return found
 
 
-def _released_much(calibration: Calibration) -> bool:
-    """Tell whether results were released that would take a share of the fast tiers, if kept."""
-    machine = calibration.machine
-    if machine.limit is None:
-        return False
-    return calibration.released_bytes > _RELEASED_SHARE * machine.workers * machine.limit
-
-
 def _bounds(calibration: Calibration) -> Bounds | None:
     """Work out what nobody can beat: of other workers than equal ones, that is not known."""
     if calibration.unequal is not None:
@@ -206,7 +192,7 @@ def _bounds(calibration: Calibration) -> Bounds | None:
     machine = calibration.machine
     return bounds(
         calibration.taken.dag,
-        None if _released_much(calibration) else machine.limit,
+        None if calibration.released_much else machine.limit,
         machine.costs,
         workers=machine.workers,
         threads=machine.threads,

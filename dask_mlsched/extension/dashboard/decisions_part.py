@@ -81,23 +81,18 @@ class DecisionsPart:
     def update(self) -> None:
         """Show what has come since the last time."""
         self._heading.text = self._words()
-        samples = self._history.since(max(0, self._number - 1))
-        if samples and samples[-1].number > self._number:
-            pairs = [
-                (before, after)
-                for before, after in itertools.pairwise(samples)
-                if after.number > self._number and after.time > before.time
-            ]
-            self._number = samples[-1].number
+        steps = self._history.steps(self._number)
+        if steps:
+            self._number = steps[-1][1].number
             rates = {
-                name: [_rate(name, before, after) for before, after in pairs] for name in KINDS
+                name: [_rate(name, before, after) for before, after in steps] for name in KINDS
             }
             self._figures.stream(
                 {
-                    "time": [after.time * 1000 for _, after in pairs],
+                    "time": [after.time * 1000 for _, after in steps],
                     "all": [sum(each) for each in zip(*rates.values(), strict=True)],
-                    "p50": [after.p50 * 1000 for _, after in pairs],
-                    "p99": [after.p99 * 1000 for _, after in pairs],
+                    "p50": [after.p50 * 1000 for _, after in steps],
+                    "p99": [after.p99 * 1000 for _, after in steps],
                     **rates,
                 },
                 rollover=LENGTH,

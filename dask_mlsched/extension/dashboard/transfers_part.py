@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from bokeh.layouts import column
@@ -90,20 +89,15 @@ class TransfersPart:
             self._draw_runs(runs)
 
     def _stream_speeds(self) -> None:
-        samples = self._observation.history.since(max(0, self._number - 1))
-        if not samples or samples[-1].number == self._number:
+        steps = self._observation.history.steps(self._number)
+        if not steps:
             return
-        pairs = [
-            (before, after)
-            for before, after in pairwise(samples)
-            if after.number > self._number and after.time > before.time
-        ]
-        self._number = samples[-1].number
+        self._number = steps[-1][1].number
         self._speeds.stream(
             {
-                "time": [after.time * 1000 for _, after in pairs],
-                "loaded": [(b.loaded - a.loaded) / (b.time - a.time) for a, b in pairs],
-                "evicted": [-(b.evicted - a.evicted) / (b.time - a.time) for a, b in pairs],
+                "time": [after.time * 1000 for _, after in steps],
+                "loaded": [(b.loaded - a.loaded) / (b.time - a.time) for a, b in steps],
+                "evicted": [-(b.evicted - a.evicted) / (b.time - a.time) for a, b in steps],
             },
             rollover=LENGTH,
         )
